@@ -1,0 +1,91 @@
+#include "CHatchery.h"
+
+#include <linux/sched.h>
+#include <stdlib.h>
+
+#ifndef PR_GET_TID_ADDRESS
+#define PR_GET_TID_ADDRESS 40
+#endif
+
+int hatchery_clone_child(uint64_t flags, int cgroup_fd, int *pidfd_out, hatchery_child_entry entry, void *context) {
+  // Where the kernel keeps this thread's id in user space. Without CONFIG_CHECKPOINT_RESTORE it is not told; then the
+  // init's cached id stays stale, which is harmless: the init calls nothing that reads it, and the payload comes from
+  // libc's own fork().
+  int *thread_id_address = NULL;
+  if (prctl(PR_GET_TID_ADDRESS, &thread_id_address, 0, 0, 0) != 0) thread_id_address = NULL;
+
+  struct clone_args arguments = {0};
+  arguments.flags = flags | CLONE_PARENT | (pidfd_out ? CLONE_PIDFD : 0);
+  arguments.pidfd = (uint64_t)(uintptr_t)pidfd_out;
+  if (thread_id_address) {
+    arguments.flags |= CLONE_CHILD_SETTID;
+    arguments.child_tid = (uint64_t)(uintptr_t)thread_id_address;
+  }
+  if (cgroup_fd >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = (uint64_t)cgroup_fd;
+  }
+
+  long pid = syscall(HATCHERY_SYS_clone3, &arguments, sizeof arguments);
+  if (pid < 0) return -errno;
+  if (pid == 0) {
+    entry(context);
+    _exit(255);
+  }
+  return (int)pid;
+}
+
+int hatchery_fork_child(hatchery_child_entry entry, void *context) {
+  pid_t pid = fork();
+  if (pid < 0) return -errno;
+  if (pid == 0) {
+    entry(context);
+    _exit(255);
+  }
+  return pid;
+}
+
+int hatchery_spawn_program(int program_fd, char *const argv[], char *const envp[], const int *keep_fds, int keep_count,
+                           int pdeathsig) {
+  pid_t parent = getpid();
+  // The front has helper threads in some configurations (a test, a library host), so between fork and exec only
+  // async-signal-safe calls are made.
+  pid_t pid = fork();
+  if (pid < 0) return -errno;
+  if (pid > 0) return pid;
+
+  if (pdeathsig) {
+    prctl(PR_SET_PDEATHSIG, pdeathsig, 0, 0, 0);
+    if (getppid() != parent) _exit(127);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+  setsid();
+  // SECURITY: whatever the front itself was started with (a pipe of its supervisor, a log) stays here. Close-on-exec and not
+  // closed, because `program_fd` is among them.
+  if (hatchery_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) < 0) _exit(127);
+  for (int i = 0; i < keep_count; i++) {
+    int flags = fcntl(keep_fds[i], F_GETFD);
+    if (flags < 0 || fcntl(keep_fds[i], F_SETFD, flags & ~FD_CLOEXEC) < 0) _exit(127);
+  }
+  fexecve(program_fd, argv, envp);
+  _exit(127);
+}
+
+int hatchery_close_all_but(int first, const int *keep, int keep_count) {
+  unsigned next = (unsigned)first;
+  for (;;) {
+    // The smallest kept descriptor that is not below `next`.
+    int boundary = -1;
+    for (int i = 0; i < keep_count; i++)
+      if (keep[i] >= 0 && (unsigned)keep[i] >= next && (boundary < 0 || keep[i] < boundary)) boundary = keep[i];
+    if (boundary < 0) return hatchery_close_range(next, ~0U, 0);
+    if ((unsigned)boundary > next) {
+      int result = hatchery_close_range(next, (unsigned)boundary - 1, 0);
+      if (result < 0) return result;
+    }
+    next = (unsigned)boundary + 1;
+  }
+}

@@ -1,0 +1,4 @@
+import Glibc
+import HatcheryCommandLine
+
+exit(BuildVerb.main(words: Array(CommandLine.arguments.dropFirst())))

@@ -1,0 +1,93 @@
+import Glibc
+import HatcherySystem
+
+/// The cgroup of one sandbox, from before its birth until it is gone.
+final class SandboxCgroup {
+    private let support: Cgroups
+    private let nest: CgroupDirectory
+    private let pool: CgroupPool
+    let name: String
+    /// What was written last, by file, so that a hand-over writes only what a request changes.
+    private var written: [String: String] = [:]
+
+    init(_ support: Cgroups, _ tree: CgroupTree, _ pool: CgroupPool, limits: GrantedLimits) throws(SystemError) {
+        self.support = support
+        nest = tree.nest
+        self.pool = pool
+        name = try pool.take()
+        try apply(limits)
+    }
+
+    deinit { pool.give(back: name) }
+
+    func openForClone() throws(SystemError) -> Descriptor { try nest.openForClone(name) }
+
+    /// Processes that the set-up needs beside the payload's own: the init.
+    static let ownProcesses: UInt64 = 1
+
+    /// Sets what a request asks for.
+    func apply(_ limits: GrantedLimits) throws(SystemError) {
+        if keepsMemory { try set("memory.max", "\(limits.memoryBytes)") }
+        if support.controllers.contains("pids") {
+            try set("pids.max", "\(limits.processes + SandboxCgroup.ownProcesses)")
+        }
+        if support.controllers.contains("cpu") { try set("cpu.max", SandboxCgroup.quota(limits.milliCPUs)) }
+    }
+
+    private func set(_ file: String, _ value: String) throws(SystemError) {
+        if written[file] == value { return }
+        try nest.write("\(name)/\(file)", value)
+        written[file] = value
+    }
+
+    /// Microseconds of CPU time in each period of microseconds. The kernel takes no quota below a millisecond and no period
+    /// above a second.
+    static func quota(_ milliCPUs: UInt64, processors: Int = sysconf(Int32(_SC_NPROCESSORS_ONLN))) -> String {
+        // A quota that can never be reached would still cost its timer.
+        if milliCPUs >= UInt64(max(1, processors)) * 1000 { return "max 100000" }
+        return milliCPUs >= 10 ? "\(milliCPUs * 100) 100000" : "\(max(1, milliCPUs) * 1000) 1000000"
+    }
+
+    /// Whether the kernel keeps the memory limit, so that nobody needs to look.
+    var keepsMemory: Bool { support.controllers.contains("memory") }
+
+    /// SECURITY: every process in it, whatever it does and whoever knows of it, before any of them can clone again
+    /// (cgroup.kill, Linux 5.14). Where the kernel has none, the end of the init does it.
+    func kill() { try? nest.write("\(name)/cgroup.kill", "1") }
+
+    // MARK: What the kernel counted
+
+    /// CPU time since the cgroup was made: of every process that is or was in it.
+    var cpuNanoseconds: UInt64? { number("cpu.stat", "usage_usec").map { $0 * 1000 } }
+
+    /// Its processes, as this process counts them.
+    var processes: [Int32] {
+        guard let text = try? nest.read("\(name)/cgroup.procs") else { return [] }
+        return text.split(separator: "\n").compactMap { Int32($0) }
+    }
+
+    /// Processes and threads of the request at this moment.
+    var taskCount: UInt64? { number("pids.current").map { $0 - min($0, SandboxCgroup.ownProcesses) } }
+
+    /// Whether pids.peak is there (Linux 6.11).
+    var countsPeakTasks: Bool { support.countsPeakTasks }
+
+    var peakTasks: UInt64? { countsPeakTasks ? number("pids.peak").map { $0 - min($0, SandboxCgroup.ownProcesses) } : nil }
+
+    /// Bytes at this moment.
+    var currentBytes: UInt64? { keepsMemory ? number("memory.current") : nil }
+
+    /// Bytes, kernel memory included (memory.peak, Linux 5.19).
+    var peakBytes: UInt64? { keepsMemory ? number("memory.peak") ?? currentBytes : nil }
+
+    /// Whether the kernel ended processes for the limit of this very cgroup. `oom_kill` alone counts also those that it ended
+    /// for want of memory elsewhere.
+    var ranOutOfMemory: Bool {
+        guard keepsMemory, let text = try? nest.read("\(name)/memory.events") else { return false }
+        return (CgroupDirectory.number(text, "oom") ?? 0) > 0 && (CgroupDirectory.number(text, "oom_kill") ?? 0) > 0
+    }
+
+    private func number(_ file: String, _ field: String? = nil) -> UInt64? {
+        (try? nest.read("\(name)/\(file)")).flatMap { CgroupDirectory.number($0, field) }
+    }
+}

@@ -1,0 +1,130 @@
+import HatcheryProtocol
+
+/// The two sets of rules, as nft(8) reads them. Each is one transaction: a table is there as a whole or not at all, and a second
+/// load replaces the first.
+///
+/// SECURITY: refusals are answers and not silence, so that a program fails at once instead of after minutes. Tests:
+/// Tests/NetworkTests, each with its twin that takes the rules away.
+struct Firewall {
+    let plan: NatPlan
+    /// The gateway's end of the link to the host.
+    static let uplink = "up"
+    /// Inside the gateway nobody else has tables.
+    static let gatewayTable = "hatchery"
+
+    /// In the namespace of the gateway: what a sandbox sends is judged where it arrives, before it is routed anywhere.
+    var gateway: String {
+        """
+        \(Firewall.emptied(Firewall.gatewayTable))
+        table inet \(Firewall.gatewayTable) {
+            \(sets)
+            \(Firewall.refuse)
+            chain prerouting {
+                type filter hook prerouting priority mangle; policy accept;
+                iifname { "lo", "\(Firewall.uplink)" } accept
+                # The only route back to a source leads to the sandbox whose address it is.
+                fib saddr . iif oif missing counter drop
+                ct state established,related accept
+                jump refusals
+            }
+            chain refusals {
+                \(resolvers)
+                ip daddr @special4 goto refuse
+                ip6 daddr @special6 goto refuse
+            }
+            chain forward {
+                type filter hook forward priority filter; policy drop;
+                ct state established,related accept
+                # Nobody begins a conversation with a sandbox, another sandbox no more than the host.
+                iifname "\(Firewall.uplink)" drop
+                oifname != "\(Firewall.uplink)" goto refuse
+                accept
+            }
+            chain input {
+                type filter hook input priority filter; policy drop;
+                iifname "lo" accept
+                ct state established,related accept
+                iifname "\(Firewall.uplink)" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+                iifname != "\(Firewall.uplink)" goto refuse
+            }
+        }
+
+        """
+    }
+
+    /// In the host's own namespace: the host itself is out of reach, whatever its addresses, and so is what the host redirects to
+    /// somewhere else (the published ports of containers).
+    var host: String {
+        let interface = plan.configuration.interface
+        let uplink = plan.configuration.uplink.map { "oifname != \"\($0)\" goto refuse" } ?? ""
+        return """
+            \(Firewall.emptied(interface))
+            table inet \(interface) {
+                \(sets)
+                \(Firewall.refuse)
+                chain input {
+                    type filter hook input priority filter; policy accept;
+                    iifname != "\(interface)" accept
+                    ct state established,related accept
+                    iifname "\(interface)" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+                    \(resolvers)
+                    goto refuse
+                }
+                chain forward {
+                    type filter hook forward priority filter; policy accept;
+                    iifname "\(interface)" jump outward
+                    oifname "\(interface)" jump inward
+                }
+                chain outward {
+                    ct state established,related accept
+                    \(resolvers)
+                    ct status dnat goto refuse
+                    ip daddr @special4 goto refuse
+                    ip6 daddr @special6 goto refuse
+                    \(uplink)
+                }
+                chain inward {
+                    ct state established,related accept
+                    counter drop
+                }
+                chain postrouting {
+                    type nat hook postrouting priority srcnat; policy accept;
+                    \(plan.blocks.map { block in
+                        "\(block.base.isVersion6 ? "ip6" : "ip") saddr \(block) oifname != \"\(interface)\" masquerade"
+                    }.joined(separator: "\n            "))
+                }
+            }
+
+            """
+    }
+
+    /// Takes a table away, whether it is there or not: deleting alone would fail where it is not.
+    static func emptied(_ table: String) -> String { "add table inet \(table)\ndelete table inet \(table)" }
+
+    /// TCP is refused by a reset: the kernel sends fewer unreachable messages a second than a program can ask for.
+    private static let refuse = """
+        chain refuse {
+                counter
+                meta l4proto tcp reject with tcp reset
+                reject with icmpx type admin-prohibited
+            }
+        """
+
+    private var sets: String {
+        """
+        set special4 { type ipv4_addr; flags interval; auto-merge; elements = { \(Firewall.list(SpecialPurpose.blocks4)) }; }
+            set special6 { type ipv6_addr; flags interval; auto-merge; elements = { \(Firewall.list(SpecialPurpose.blocks6)) }; }
+        """
+    }
+
+    private static func list(_ blocks: [(block: IPBlock, what: String)]) -> String {
+        blocks.map(\.block.description).joined(separator: ", ")
+    }
+
+    /// The operator's own name servers may be private: their port 53 is the one exception.
+    private var resolvers: String {
+        plan.configuration.dns.filter(SpecialPurpose.contains).map { server in
+            "\(server.isVersion6 ? "ip6" : "ip") daddr \(server) meta l4proto { tcp, udp } th dport 53 accept"
+        }.joined(separator: "\n            ")
+    }
+}

@@ -1,0 +1,82 @@
+import CHatchery
+import Foundation
+import Glibc
+import HatcherySystem
+
+/// A thread for calls that may wait, and the way back from it to the loop.
+///
+/// Work is done in the order in which it was given. What has to be said about its outcome is said on the loop's own thread.
+final class WorkThread: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var work: [() -> Void] = []
+    private var answers: [() -> Void] = []
+    private var isStarted = false
+    private var isStopped = false
+    private var isRunning = false
+    private let event: Int32
+    private var registration: EventLoop.Registration?
+
+    init(loop: EventLoop) throws(SystemError) {
+        event = try checkErrno(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), "eventfd")
+        registration = try loop.watch(event) { [weak self] _ in self?.deliver() }
+    }
+
+    deinit {
+        registration?.cancel()
+        close(event)
+    }
+
+    /// - Parameters:
+    ///   - body: on the thread.
+    ///   - answer: on the loop, with what the body gave.
+    func perform<Outcome>(_ body: @escaping () -> Outcome, answer: @escaping (Outcome) -> Void) {
+        condition.lock()
+        work.append { [self] in
+            let outcome = body()
+            condition.withLock { answers.append { answer(outcome) } }
+            eventfd_write(event, 1)
+        }
+        if !isStarted {
+            isStarted = true
+            isRunning = true
+            Thread.detachNewThread { [self] in run() }
+        }
+        condition.signal()
+        condition.unlock()
+    }
+
+    /// Does what is left and returns when the thread has ended. Its answers are not given any more.
+    func stop() {
+        condition.lock()
+        isStopped = true
+        condition.broadcast()
+        while isRunning { condition.wait() }
+        condition.unlock()
+    }
+
+    private func run() {
+        while true {
+            condition.lock()
+            while work.isEmpty && !isStopped { condition.wait() }
+            if work.isEmpty {
+                isRunning = false
+                condition.broadcast()
+                condition.unlock()
+                return
+            }
+            let next = work.removeFirst()
+            condition.unlock()
+            next()
+        }
+    }
+
+    private func deliver() {
+        var count: eventfd_t = 0
+        eventfd_read(event, &count)
+        let ready = condition.withLock { () -> [() -> Void] in
+            defer { answers = [] }
+            return answers
+        }
+        for answer in ready { answer() }
+    }
+}

@@ -1,0 +1,833 @@
+"""The Python zygote: what the user's own interpreter runs in order to be preloaded once and hatch many children.
+
+    python3 -I -X utf8 -B /proc/self/fd/N  CONTROL  LIBRARY  CONFIGURATION    (three descriptor numbers)
+
+CONFIGURATION holds JSON: preload (modules, in order), warmup and rehearsal (code, run once in the zygote and once in each
+parked child), environment (for the preload only), allow (findings of the audit to let pass), paths (put before sys.path), rehearse (default true), freeze (default
+true: the library moves the heap out of a clone's way).
+
+From top to bottom this file is the life of a generation: `start` preloads and freezes, the library's serve loop
+clones, `prepare` makes the copy a process of its own while it is parked, `main` turns it into what `python SCRIPT` would be, and
+`finish` ends it as CPython ends. Only the first part runs in the zygote; from the call of `serve` on, nothing of Python
+runs there any more, so that the frozen heap stays untouched and no request ever enters the memory later children copy.
+
+Standard library only, CPython 3.9 to 3.14. The library is ours (Swift, C ABI) and is reached through ctypes.
+"""
+MAIN_MODULE_NAMES = frozenset(globals())  # what this interpreter puts into a script's `__main__`, nothing of ours yet
+
+import atexit, builtins, ctypes, gc, importlib.util, io, json, linecache, os, posix, runpy, signal, struct, sys, time
+import traceback, types
+from importlib.machinery import BuiltinImporter, SourceFileLoader
+
+BLAS_PINS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+             "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
+EXIT_HANDLERS_SECONDS = 5  # what atexit callbacks and finalizers may take together before we leave without them
+STATUS_OWN_FAILURE, STATUS_FLUSH_FAILED, STATUS_INTERRUPTED = 125, 120, 130
+INTERRUPTED = -1  # in place of a status: a KeyboardInterrupt, told apart from sys.exit(130)
+PREPARE = ctypes.PYFUNCTYPE(ctypes.c_int)
+MAIN = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+libc = ctypes.PyDLL(None)  # PyDLL keeps the GIL: nothing here blocks, and a switch in the middle of a fork is unwanted
+
+
+class Library:
+    """The C ABI of libhatchery-python.so, declared in one place."""
+
+    def __init__(self, descriptor):
+        # PyDLL, not CDLL: the GIL stays held across the clone, so that the child's callbacks own it from the start.
+        library = ctypes.PyDLL(f"/proc/self/fd/{descriptor}")
+        self.report_failure = library.hatchery_zygote_report_failure
+        self.report_failure.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+        self.report_failure.restype = ctypes.c_int
+        self.report_finding = library.hatchery_zygote_report_finding
+        self.report_finding.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+        self.report_finding.restype = ctypes.c_int
+        self.audit = library.hatchery_zygote_audit
+        self.audit.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+        self.audit.restype = ctypes.c_size_t
+        self.serve = library.hatchery_zygote_serve
+        self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, PREPARE, ctypes.c_int)
+        self.serve.restype = ctypes.c_int
+
+
+# ---- In the zygote: preload, audit, freeze ---------------------------------------------------------------------------
+
+class PreloadFailure(Exception):
+    """Why this generation must not serve: the text the operator reads."""
+
+
+def start(arguments, open_library=Library):
+    """Everything up to the serve loop. Returns the library and the control descriptor; does not return on failure."""
+    control, library_descriptor, configuration_descriptor = map(int, arguments[1:4])
+    library = open_library(library_descriptor)
+    os.close(library_descriptor)
+    if arguments[0].startswith("/proc/self/fd/"):
+        os.close(int(arguments[0].rpartition("/")[2]))  # this file, which has been read
+    try:
+        configuration = read_configuration(configuration_descriptor)
+        # Modules that look at `__main__` while they load must not find the bootstrap.
+        sys.argv[:], sys.modules["__main__"] = [""], types.ModuleType("__main__")
+        preload(configuration, Audit(library, control, configuration.get("allow") or ()))
+        settle()
+    except BaseException as error:  # SystemExit too: a preload that leaves is a preload that failed
+        text = str(error) if isinstance(error, PreloadFailure) else "".join(
+            traceback.format_exception(type(error), error, own_frames_stripped(error)))
+        message = text.translate(CONTROLS_ESCAPED).encode("utf-8", "backslashreplace")
+        library.report_failure(control, message, len(message))
+        os._exit(1)  # not sys.exit: threads of a failed preload could hold up an orderly end
+    return library, control
+
+
+# Whoever wrote the text of an exception must not write on the terminal of the operator who reads it.
+CONTROLS_ESCAPED = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)] if chr(number) not in "\n\t"}
+
+
+def read_configuration(descriptor):
+    with open(descriptor, "rb") as file:
+        if file.seekable():
+            file.seek(0)  # a memfd arrives with its offset where the writer left it
+        return json.loads(file.read())
+
+
+class Audit:
+    """Names who left what behind: open descriptors and sockets, shared memory, secrets in the environment."""
+    ROOM = 1 << 16
+
+    def __init__(self, library, control, allowed):
+        self.library, self.control, self.allowed, self.seen = library, control, allowed, set()
+        self.look("")  # what is there already is ours, or the interpreter's
+
+    def look(self, culprit):
+        room = ctypes.create_string_buffer(self.ROOM)
+        length = self.library.audit(self.control, room, self.ROOM)
+        text = room.raw[:length].decode("utf-8", "replace")
+        for kind, what, advice in (line.split("\t") for line in text.split("\n") if line):
+            if (kind, what) in self.seen:
+                continue
+            self.seen.add((kind, what))
+            if not culprit and kind != "!secrets":
+                continue
+            message = f"{culprit or 'the daemon'} left {what}: {advice}"
+            if kind.startswith("!") and kind[1:] not in self.allowed:
+                raise PreloadFailure(message)
+            message = message.translate(CONTROLS_ESCAPED).encode("utf-8", "backslashreplace")
+            self.library.report_finding(self.control, message, len(message))
+
+
+def preload(configuration, audit):
+    """Imports and the warm-up, with the module that fails or starts threads named."""
+    os.environ.update(configuration.get("environment") or {})
+    # A BLAS reads these when it is loaded, and starts its threads then. Threads do not survive a clone; their locks do.
+    os.environ.update(dict.fromkeys(BLAS_PINS, "1"))
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.path[0:0] = configuration.get("paths") or []
+    sys.dont_write_bytecode = True
+    refuse_threads("the interpreter's start-up (sitecustomize or a .pth file)")
+    audit.look("the configuration's environment, or the interpreter's start-up,")
+    for module in configuration.get("preload") or ():
+        attempt(f"preload of {module!r} failed", lambda: __import__(module))
+        refuse_threads(module)
+        audit.look(f"the preload of {module!r}")
+    REHEARSAL["wanted"] = configuration.get("rehearse", True)
+    FREEZE["wanted"] = configuration.get("freeze", True)
+    for name in ("warmup", "rehearsal"):
+        source = configuration.get(name)
+        if source:
+            filename = f"<{name}>"
+            linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+            code = attempt(f"{name} failed", lambda: compile(source, filename, "exec", dont_inherit=True))
+            if name == "rehearsal":  # the operator's own snippet, run in every parked child before it is handed over
+                REHEARSAL["code"] = code
+            else:
+                attempt(f"{name} failed", lambda: exec(code, {"__name__": "__warmup__", "__builtins__": builtins}))
+                refuse_threads(name)
+                audit.look(f"the {name}")
+
+
+def attempt(what, action):
+    try:
+        return action()
+    except BaseException as error:
+        lines = traceback.format_exception(type(error), error, own_frames_stripped(error))
+        raise PreloadFailure(f"{what}:\n" + "".join(lines)) from None
+
+
+def thread_names():
+    """The kernel's names of this process' threads: also those that Python knows nothing of."""
+    names = []
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/comm") as file:
+                names.append(file.read().strip())
+        except OSError:
+            pass  # it ended meanwhile
+    return names
+
+
+def refuse_threads(culprit):
+    """A fork copies only the calling thread: locks the others hold stay locked for ever. So there must be no others."""
+    names = thread_names()
+    for _ in range(20):  # a thread that has just been joined may still be on its way out
+        if len(names) <= 1:
+            return
+        time.sleep(0.005)
+        names = thread_names()
+    threading = sys.modules.get("threading")
+    python_threads = [thread.name for thread in threading.enumerate()[1:]] if threading else []
+    raise PreloadFailure(
+        f"{culprit} started {len(names) - 1} thread(s); a process with threads cannot be cloned safely\n"
+        f"threads of the process: {', '.join(names)}\n"
+        + (f"started by Python: {', '.join(python_threads)}\n" if python_threads else "")
+        + "import it in the child instead, or configure it not to start threads while it is imported")
+
+
+def settle():
+    """Nothing of the preload may show or change later: environment, handlers, buffers, then the heap itself."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)) and number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.set_wakeup_fd(-1)
+    sys.settrace(None), sys.setprofile(None)
+    set_environment({})
+    # FileFinder remembers directories that did not exist; in the child's root they may.
+    for path, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            del sys.path_importer_cache[path]
+    collect_generators()
+    reseed()  # proves at start, not in the first child, that every generator that was found can be reseeded
+    PRELOADED.update(sys.modules)
+    flush_streams()
+    libc.fflush(None)
+    # Order: collect while everything is still in the ordinary generations, then move it all to the permanent one, which
+    # no collection in a child visits (a visit writes to every object's header and so copies every page).
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    if hasattr(libc, "malloc_trim"):  # glibc; musl has none
+        libc.malloc_trim(0)
+
+
+REHEARSAL, FREEZE, PRELOADED = {"wanted": True, "code": None}, {"wanted": True}, set()
+
+
+# ---- In the child, parked: become a process of one's own -------------------------------------------------------------
+
+before_fork, after_fork_child = ctypes.pythonapi.PyOS_BeforeFork, ctypes.pythonapi.PyOS_AfterFork_Child
+before_fork.restype = after_fork_child.restype = None
+
+
+@PREPARE
+def prepare():
+    """Called once, in the child, before it knows of a request. 0, or 1: this child must not be used."""
+    try:
+        # CPython wants PyOS_BeforeFork in the parent, before the fork. Here both halves run in the child: the zygote
+        # must not execute Python between clones, or it would unfreeze its own heap. That is sound because the zygote was
+        # proved to have one thread, which holds the GIL and no other lock of the interpreter:
+        #   - Before takes the import lock (3.13: also the list-of-threads lock) so that no *other* thread can hold them
+        #     at the fork. There is none, so taking them after the fork finds them free, in the same state.
+        #   - AfterFork_Child makes the locks, the GIL and the signal state anew, drops the other (absent) threads'
+        #     states and other interpreters, and runs os.register_at_fork(after_in_child=...): random, threading, logging.
+        #   - before= hooks run here too, in the same order as ever; after_in_parent= hooks belong to the zygote, which
+        #     ran no before= hook, so nothing there waits for them.
+        # Nothing stands between the two calls: 3.13 holds a lock there that creating a thread state would want.
+        before_fork()
+        after_fork_child()
+        if REHEARSAL["wanted"]:
+            rehearse()
+        reseed()
+        forget_identity()
+        gc.enable()
+        return 0
+    except BaseException:
+        complain("the child could not be prepared:\n" + traceback.format_exc())
+        return 1
+
+
+@PREPARE
+def scout():
+    """Called in a copy of the zygote that ends right after: walks the way of every child, to show which pages it writes."""
+    REHEARSAL["wanted"] = True
+    return prepare()
+
+
+def rehearse():
+    """Walks the way of `main` once, so that the request finds the pages it writes (reference counts!) already copied.
+
+    A page's first write costs microseconds, and `main` makes some 300 of them. Here they cost a parked child a megabyte
+    of memory instead; `"rehearse": false` in the configuration chooses otherwise, for instance where nothing is parked.
+    """
+    argv, path = sys.argv, sys.path[:]
+    source = b"""import sys
+class A:
+    def f(self, *a, **k):
+        for x in [y + 1 for y in a if y]:
+            try: yield f'{x!r}', {x: k.get('a')}
+            except (ValueError, KeyError) as e: raise RuntimeError from e
+def main(): return list(A().f(1, a=len(sys.argv))), lambda: 2.5
+if __name__ == '__main__': print(*main()[0][:0], end='')
+"""
+    fields = (1, bytes([CODE])), (3, source), (4, b"argument"), (5, b"LC_ALL=C.UTF-8"), (5, b"HOME=/")
+    plan = Plan(b"".join(struct.pack("<HI", tag, len(value)) + value for tag, value in fields))
+    become_python(plan)
+    function, arguments, _ = entry(plan)
+    function(*arguments)
+    if REHEARSAL["code"]:
+        exec(REHEARSAL["code"], {"__name__": "__rehearsal__", "__builtins__": builtins})
+    set_environment({})
+    linecache.cache.pop("<string>", None)
+    sys.argv, sys.path[:], sys.modules["__main__"] = argv, path, types.ModuleType("__main__")
+
+
+def reseed(seed=None):
+    """Fresh entropy for every generator that was copied, or, for a reproducible run, all of them from `seed`."""
+    for position, (reseeder, generator) in enumerate(GENERATORS, 1):
+        reseeder(generator, random_number() if seed is None else SALT | position << 64 | seed)
+    for name, reseeder in RESEEDERS.items():
+        if name in sys.modules:
+            reseeder(sys.modules[name], seed)
+
+
+SALT = 0x4861746368657279 << 96  # keeps a derived number apart from any that a program seeds with itself
+
+
+def random_number():
+    return int.from_bytes(os.urandom(16), "little")
+
+
+def collect_generators():
+    """Finds generators that the preload created. Before gc.freeze(), which hides objects from the search."""
+    kinds = []
+    if "random" in sys.modules:
+        kinds.append((sys.modules["random"].Random, lambda generator, number: generator.seed(number)))
+    if "numpy.random" in sys.modules:
+        numpy_random = sys.modules["numpy.random"]
+        kinds.append((numpy_random.BitGenerator, reseed_bit_generator))  # also the one inside each Generator
+        kinds.append((numpy_random.RandomState, forget_cached_gaussian))
+    if "torch" in sys.modules:
+        kinds.append((sys.modules["torch"].Generator, reseed_torch_generator))
+    # type(), not isinstance: __class__ may be a property of a proxy, with effects.
+    GENERATORS[:] = [(reseeder, found) for found in gc.get_objects() for kind, reseeder in kinds
+                     if issubclass(type(found), kind)]
+
+
+def reseed_bit_generator(generator, number):
+    """In place, because a Generator holds a pointer into its bit generator."""
+    generator.state = type(generator)(number).state
+    sequence = getattr(generator, "_seed_seq", None)  # what Generator.spawn() and .jumped() derive from
+    if sequence is not None and hasattr(sequence, "entropy"):
+        sequence.__init__(number)
+
+
+def reseed_torch_generator(generator, number):
+    generator.manual_seed((number ^ number >> 64 ^ number >> 128) % 2**63)
+
+
+def forget_cached_gaussian(generator, _):
+    state = generator.get_state(legacy=False)
+    state.update(has_gauss=0, gauss=0.0)
+    generator.set_state(state)
+
+
+def reseed_numpy(module, seed):
+    if seed is not None:  # with numpy.random.seed's own values where it takes them
+        # The 1: `random` makes its state of the same two words in the same way.
+        module.seed(seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32, 1])
+
+
+def reseed_openssl(module, _):
+    # OpenSSL 3 notices a fork by a changed getpid(). In pid namespaces a child may well have its zygote's number.
+    module.RAND_add(os.urandom(32), 32.0)
+
+
+GENERATORS = []
+RESEEDERS = {  # module: what to do with it where it is already imported. Nothing is imported for this.
+    "random": lambda module, seed: None if seed is None else module.seed(seed),  # the fresh one is in GENERATORS
+    "numpy.random": reseed_numpy,
+    "torch": lambda module, seed: module.manual_seed(random_number() % 2**63 if seed is None else seed % 2**63),
+    "_ssl": reseed_openssl,
+}
+
+
+SEEDED_WHEN_IMPORTED = "numpy.random", "torch"  # too large to import for a program that may not want them
+
+
+class SeedingFinder:
+    """In sys.meta_path of a seeded run: seeds what the program imports itself, right after its import."""
+
+    def __init__(self, seed, reseeders):
+        self.seed, self.reseeders = seed, reseeders
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.reseeders:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path
+                 if finder is not self and hasattr(finder, "find_spec"))
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            self.seed_after(spec.loader, name)
+        return spec
+
+    def seed_after(self, loader, name):
+        execute = loader.exec_module
+
+        def exec_module(module):
+            vars(loader).pop("exec_module", None)
+            execute(module)
+            try:
+                self.reseeders[name](module, self.seed)
+            except (AttributeError, TypeError):
+                pass  # a module of the program's own that has the same name
+
+        try:
+            loader.exec_module = exec_module
+        except AttributeError:
+            pass  # a loader without room for it: then this import is as random as it is without a seed
+
+
+def forget_identity():
+    """What modules remember of the process they were imported in, which is no longer this one."""
+    tempfile, uuid = sys.modules.get("tempfile"), sys.modules.get("uuid")
+    if tempfile:
+        tempfile._name_sequence = tempfile.tempdir = None  # tempdir came from the zygote's TMPDIR
+    for name in [name for name in vars(uuid) if name.startswith("_last_timestamp")] if uuid else ():
+        setattr(uuid, name, None)
+    process = sys.modules.get("multiprocessing.process")
+    if process:
+        process.current_process().authkey = os.urandom(32)  # else every child's authenticates to every other child's
+        getattr(process.current_process(), "_config", {}).pop("tempdir", None)
+
+
+# ---- In the child, sealed: run what was asked for ---------------------------------------------------------------------
+
+PROGRAM, SCRIPT, CODE, MODULE, CALL = range(5)  # LaunchPlan.Mode
+
+
+class Plan:
+    """LaunchPlan.swift of HatcheryProtocol: fields `tag: UInt16, length: UInt32, bytes`, little-endian."""
+
+    def __init__(self, data):
+        self.mode, self.target, self.source, self.json_arguments, self.seed = None, b"", b"", b"", None
+        self.plots = None
+        self.arguments, self.environment, offset = [], {}, 0
+        while offset < len(data):
+            tag, length = struct.unpack_from("<HI", data, offset)
+            value, offset = data[offset + 6:offset + 6 + length], offset + 6 + length
+            if len(value) != length:
+                raise ValueError(f"field {tag} of the launch plan is cut off")
+            if tag == 1:
+                self.mode = value[0]
+            elif tag == 2:
+                self.target = value
+            elif tag == 3:
+                self.source = value
+            elif tag == 4:
+                self.arguments.append(os.fsdecode(value))
+            elif tag == 5:
+                name, _, content = value.partition(b"=")
+                self.environment.pop(name, None)
+                self.environment[name] = content  # the profile's come first, the client's last: a later one wins
+            elif tag == 6:
+                self.json_arguments = value
+            elif tag == 7:
+                self.seed = int.from_bytes(value, "little")
+            elif tag == 9:
+                self.plots = os.fsdecode(value)
+            elif tag != 8:  # 8, the working directory, is the library's to enter
+                raise ValueError(f"field {tag} of the launch plan is unknown")
+        if self.mode not in (SCRIPT, CODE, MODULE, CALL):
+            raise ValueError(f"mode {self.mode} of the launch plan is not for a Python zygote")
+
+
+@MAIN
+def main(launch, length):
+    """Called once, in the sealed sandbox. Returns the exit status; no exception ever leaves it."""
+    caught = answer = None
+    process = os.getpid()  # a copy that the program forks and that comes back here has its figures twice
+    try:
+        plan = Plan(ctypes.string_at(launch, length))
+        become_python(plan)
+    except BaseException:
+        complain("the launch plan cannot be run:\n" + traceback.format_exc())
+        return STATUS_OWN_FAILURE
+    try:
+        # The user's code is called from here and not from deeper: each of our frames is one that traceback.print_stack,
+        # sys._getframe and the recursion limit show.
+        function, arguments, keywords = entry(plan)
+        result = function(*arguments, **keywords)
+        if plan.mode == CALL:
+            status, answer = render(plan, result)
+        else:
+            status = 0
+    except BaseException as error:
+        caught = error  # told below: inside of this block it would be the context of whatever an excepthook raises
+    try:
+        if caught is not None:
+            status = report(caught, plan)
+        caught = function = arguments = keywords = result = None  # they keep `__main__` alive
+        if plan.plots and os.getpid() == process:
+            guarded(lambda: save_plots(plan.plots))
+        return finish(status, answer)
+    except BaseException:
+        complain("the end went wrong:\n" + traceback.format_exc())
+        return STATUS_OWN_FAILURE
+
+
+def become_python(plan):
+    """The state that a freshly started interpreter would have."""
+    set_environment(plan.environment)
+    time.tzset()
+    names = [name for name in (b"LC_ALL", b"LC_CTYPE", b"LANG") if plan.environment.get(name)]
+    # CPython coerces an unset or C locale to UTF-8 (PEP 538); we do so too, but leave no variable behind.
+    plain = not names or plan.environment[names[0]] in (b"C", b"POSIX")
+    libc.setlocale(0, b"C.UTF-8" if plain else b"")  # 0 is LC_CTYPE, the one category CPython sets
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    open_streams()
+    if plan.seed is not None:
+        __import__("random")  # so that it is seeded whatever was preloaded; sys.path is still the zygote's own
+        reseed(plan.seed)
+        missing = {name: RESEEDERS[name] for name in SEEDED_WHEN_IMPORTED if name not in sys.modules}
+        if missing:
+            sys.meta_path.insert(0, SeedingFinder(plan.seed, missing))
+    process = sys.modules.get("multiprocessing.process")
+    if process and hasattr(process, "ORIGINAL_DIR"):
+        process.ORIGINAL_DIR = working_directory()
+
+
+def set_environment(variables):
+    """Exactly these, for Python and for C: also what C libraries put there behind os.environ's back."""
+    os.environ.clear()
+    libc.clearenv()
+    posix.environ.clear()
+    for name, value in variables.items():
+        os.environb[name] = value
+    posix.environ.update(variables)
+
+
+def open_streams():
+    """Fresh text layers, as CPython's own start builds them: the zygote's may be bound to another kind of file."""
+    def stream(descriptor, mode, name, errors):
+        try:
+            buffer = open(descriptor, mode + "b", closefd=False)
+        except OSError:
+            return None  # a closed descriptor: CPython has None there as well
+        raw = getattr(buffer, "raw", buffer)
+        raw.name = name
+        # -X utf8 means surrogateescape for stdin and stdout. Lines are flushed as they end, unlike CPython into a pipe:
+        # what was printed before a kill must not be lost.
+        text = io.TextIOWrapper(buffer, "utf-8", errors, "\n", line_buffering=mode == "w")
+        text.mode = mode
+        return text
+
+    sys.stdin = sys.__stdin__ = stream(0, "r", "<stdin>", "surrogateescape")
+    sys.stdout = sys.__stdout__ = stream(1, "w", "<stdout>", "surrogateescape")
+    sys.stderr = sys.__stderr__ = stream(2, "w", "<stderr>", "backslashreplace")
+
+
+def working_directory():
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def entry(plan):
+    """What to call for the plan: (function, arguments, keywords), after sys.argv, sys.path and `__main__` are set."""
+    target, directory = os.fsdecode(plan.target), working_directory()
+    if plan.mode == SCRIPT and target != "-":
+        name = os.path.basename(target) or "script.py"
+        path = os.path.join(directory, name)  # since 3.9 `__file__` is absolute, sys.argv[0] as it was typed
+        namespace = new_main(name, directory, plan, __file__=path, __loader__=SourceFileLoader("__main__", path))
+        place_source(path, plan.source)
+        return exec, (compile(plan.source, path, "exec", dont_inherit=True), namespace), {}
+    if plan.mode in (SCRIPT, CODE):
+        name, filename = ("-c", "<string>") if plan.mode == CODE else ("-", "<stdin>")
+        namespace = new_main(name, "", plan)
+        source = plan.source.decode("utf-8", "surrogateescape")
+        if sys.version_info >= (3, 14):
+            source = __import__("textwrap").dedent(source)
+        if sys.version_info >= (3, 13):  # since then tracebacks show the lines of -c
+            linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+        return exec, (compile(source, filename, "exec", dont_inherit=True), namespace), {}
+    if plan.mode == MODULE:
+        new_main("-m", directory, plan)
+        sys.orig_argv[1:2] = ["-m", target]
+        return runpy._run_module_as_main, (target,), {}  # what `python -m` itself calls: same frames, same messages
+    if plan.mode == CALL:
+        new_main(target, directory, plan)
+        return callee(plan, target)
+    raise AssertionError("Plan lets no other mode through")
+
+
+def new_main(program, directory, plan, **attributes):
+    """sys.argv, sys.path and a `__main__` with exactly the names a script finds there."""
+    sys.argv = [program, *plan.arguments]
+    sys.orig_argv = [sys.executable, *sys.argv]
+    sys.path[0:0] = [directory, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    module = sys.modules["__main__"] = types.ModuleType("__main__")
+    module.__dict__.update({"__builtins__": builtins, "__loader__": BuiltinImporter, **attributes})
+    for name in ("__annotations__", "__cached__"):
+        if name in MAIN_MODULE_NAMES and (attributes or name == "__annotations__"):
+            module.__dict__[name] = {} if name == "__annotations__" else None
+    return module.__dict__
+
+
+def place_source(path, source):
+    """The script as a file: tracebacks, inspect and multiprocessing's spawn read it by its name."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "wb") as file:
+            file.write(source)
+        return
+    except OSError:  # it is there already, or nobody may write here
+        try:
+            with open(path, "rb") as file:
+                if file.read(len(source) + 1) == source:
+                    return
+        except OSError:
+            pass
+    try:
+        text = importlib.util.decode_source(source)
+    except (SyntaxError, UnicodeError):
+        return  # the compiler is about to say so
+    linecache.cache[path] = (len(source), None, text.splitlines(True), path)  # None: never compared with the disk
+
+
+def callee(plan, target):
+    """The function of `module:function` with its JSON arguments."""
+    module_name, _, function_name = target.partition(":")
+    if not module_name or not function_name:
+        raise SystemExit(f"hatchery: call: {target!r} is not of the form module:function")
+    if module_name == "hatchery.zygote":
+        return random_values, (), {}  # the self-test of a generation
+    try:
+        __import__(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise SystemExit(f"hatchery: call: no module named {error.name!r}") from None
+        raise  # something that the module itself imports: its own traceback tells
+    function = sys.modules[module_name]
+    for attribute in function_name.split("."):
+        try:
+            function = getattr(function, attribute)
+        except AttributeError:
+            raise SystemExit(f"hatchery: call: module {module_name!r} has no {function_name!r}") from None
+    if not callable(function):
+        raise SystemExit(f"hatchery: call: {target!r} is not callable")
+    try:
+        arguments = json.loads(plan.json_arguments or b"[]")
+    except ValueError as error:
+        raise SystemExit(f"hatchery: call: the arguments are not JSON: {error}") from None
+    if isinstance(arguments, dict):
+        return function, (), arguments
+    if isinstance(arguments, list):
+        return function, arguments, {}
+    raise SystemExit("hatchery: call: the arguments are neither a JSON array nor an object")
+
+
+def render(plan, result):
+    """The value returned, as the line that ends stdout."""
+    try:
+        return 0, json.dumps(result, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        name = os.fsdecode(plan.target)
+        raise SystemExit(f"hatchery: call: the value that {name!r} returned is not JSON: {error}") from None
+
+
+def random_values():
+    """One value of each generator: two children of one generation must not agree in any of them (ACCEPTANCE A23)."""
+    import random, secrets, tempfile, uuid
+    values = {"random": random.random(), "secrets": secrets.token_hex(8), "uuid4": str(uuid.uuid4()),
+              "tempfile": next(tempfile._get_candidate_names())}
+    if "numpy.random" in sys.modules:
+        values["numpy"] = float(sys.modules["numpy.random"].random_sample())
+        inherited = [found for _, found in GENERATORS if hasattr(found, "random_raw")]
+        values["numpy_inherited"] = [str(generator.random_raw()) for generator in inherited]
+    if "_ssl" in sys.modules:
+        values["openssl"] = sys.modules["_ssl"].RAND_bytes(8).hex()
+    return values
+
+
+# ---- In the child: the end ---------------------------------------------------------------------------------------------
+
+def report(error, plan):
+    """What CPython does with an exception that nobody caught. Returns the exit status."""
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is None or isinstance(code, int):
+            return 0 if code is None else (code if -2**63 <= code < 2**63 else -1) & 0xFF
+        try:
+            print(code, file=sys.stderr)
+        except BaseException:
+            pass
+        return 1
+    error.__traceback__ = frames = own_frames_stripped(error)
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, frames
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    try:
+        in_memory = sys.version_info < (3, 13) and plan.mode == SCRIPT and sys.excepthook is sys.__excepthook__ \
+            and any(name.startswith("/") and entry[1:2] == (None,) for name, entry in linecache.cache.items())
+        # Until 3.12 the built-in hook reads source lines from files only; the traceback module asks linecache.
+        (traceback.print_exception if in_memory else sys.excepthook)(type(error), error, frames)
+    except SystemExit as leave:
+        return report(leave, plan)
+    except BaseException as second:
+        # CPython's words for a hook that fails itself.
+        print("Error in sys.excepthook:", file=sys.stderr)
+        show(second)
+        print("\nOriginal exception was:", file=sys.stderr)
+        show(error)
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+
+
+def show(error):
+    error.__traceback__ = own_frames_stripped(error)  # the built-in hook prints this one, not its argument
+    sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def own_frames_stripped(error):
+    """The traceback without the frames of this file, which all stand at its beginning."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == OWN_FILENAME:
+        frames = frames.tb_next
+    return frames
+
+
+OWN_FILENAME = own_frames_stripped.__code__.co_filename
+
+
+def save_plots(directory):
+    """Saves the figures that the program left open, as somebody who had looked at them would have seen them at the end."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    numbers = pyplot.get_fignums() if pyplot else ()
+    if not numbers:
+        return
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    for number in numbers:
+        try:
+            pyplot.figure(number).savefig(os.path.join(directory, f"figure-{number}.png"), format="png")
+        except Exception as error:
+            complain(f"figure {number} could not be saved: {type(error).__name__}: {error}")
+
+
+def finish(status, answer=None):
+    """Py_FinalizeEx without the interpreter's own tear-down, which would touch every page that is still shared.
+
+    A process that user code forked and that returned here ends by the same path, as it would in CPython.
+    """
+    interrupted, status = status == INTERRUPTED, STATUS_INTERRUPTED if status == INTERRUPTED else status
+    guarded(join_threads)
+
+    def give_up(*_):
+        complain(f"exit handlers took more than {EXIT_HANDLERS_SECONDS} seconds; leaving without them")
+        os._exit(last_words(status, answer))
+
+    # A handler that leaves by itself needs no thread, and works whatever the callbacks catch. It interrupts sleeps,
+    # locks and loops of Python; a callback stuck in C is left to the time limit.
+    signal.signal(signal.SIGALRM, give_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    signal.setitimer(signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
+    guarded(atexit._run_exitfuncs)  # the preload's too: logging.shutdown, multiprocessing, weakref.finalize
+    failed = not flush_streams()
+    guarded(drop_modules)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    status = last_words(STATUS_FLUSH_FAILED if failed else status, answer)
+    if interrupted:
+        # Die of the signal, as CPython does, so that whoever waits can tell an interrupt from an exit.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return status
+
+
+def guarded(action):
+    try:
+        action()
+    except SystemExit:
+        pass
+    except BaseException as error:
+        show(error)
+
+
+def join_threads():
+    """Waits for the threads that are not daemons, for as long as they take. concurrent.futures hooks in there too."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    if hasattr(threading, "_shutdown"):
+        threading._shutdown()
+    else:
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread():
+                thread.join()
+
+
+def drop_modules():
+    """Lets go of the user's modules, so that finalizers run and forgotten files reach the disk, as at CPython's end."""
+    flush_files()
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    users = ["__main__"]
+    for name in reversed(sys.modules):  # newest first; a look at the preloaded ones would copy the page of every name
+        if name in PRELOADED:
+            break
+        users.append(name)
+    for name in users:
+        sys.modules.pop(name, None)
+    gc.collect()
+    flush_files()
+
+
+def flush_files():
+    """Files with unwritten bytes that somebody still holds; without the preload's, which are frozen.
+
+    Before the collection, because a buffer and its file in one cycle are finalized in any order; and once more after it.
+    """
+    writers = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    for found in gc.get_objects():
+        if type(found) in writers and not found.closed:
+            try:
+                found.flush()
+            except Exception:
+                pass
+
+
+def last_words(status, answer):
+    """Flushes, then the answer of a call, which nothing that was printed may follow."""
+    if not flush_streams():
+        status = STATUS_FLUSH_FAILED
+    libc.fflush(None)
+    while answer:
+        try:
+            answer = answer[os.write(1, answer):]
+        except OSError:
+            return STATUS_FLUSH_FAILED
+    return status
+
+
+def flush_streams():
+    flushed = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not getattr(stream, "closed", False):
+                stream.flush()
+        except BaseException as error:
+            flushed = False
+            if stream is sys.stdout:
+                complain(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}", prefix="")
+    return flushed
+
+
+def complain(text, prefix="hatchery: "):
+    try:
+        os.write(2, (prefix + text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    zygote_library, zygote_control = start(sys.argv)
+    # In the module's own frame: whatever stands here is at the bottom of every child's stack.
+    os._exit(zygote_library.serve(zygote_control, prepare, main, scout, FREEZE["wanted"]))

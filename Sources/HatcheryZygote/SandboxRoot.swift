@@ -1,0 +1,223 @@
+import CHatchery
+import Glibc
+import HatcheryProtocol
+import HatcherySystem
+
+/// The private root of one sandbox (steps 9 to 14), built by its init in its own mount namespace.
+///
+/// The namespace begins as a copy of the zygote's: a dozen mounts, all locked, with the finished template of the root at
+/// `templatePath`. Everything is done on descriptors and detached mounts; no name is resolved twice.
+enum SandboxRoot {
+    /// Where the zygote keeps the template, and where the sandbox's new root is put together over it.
+    static let templatePath = "/mnt"
+    /// Old directories that serve as scaffolding until the old root is detached.
+    static let scratchScaffold = "/tmp"
+    static let assemblyScaffold = "/srv"
+    /// The place of the scratch home in the template; another home needs a root of its own.
+    static let templateHome = "/home/sandbox"
+
+    static func build(_ child: inout Child) {
+        // Left out together with its namespace only by a test: without one, nothing may be mounted at all.
+        if child.isLeftOut(.mountns) || child.isLeftOut(.root) { return }
+
+        child.step(.privateMounts) { _ throws(SystemError) in try Mounts.makeAllPrivate() }  // step 9
+        var root: Int32 = -1
+        child.step(.rootFileSystem) { child throws(SystemError) in root = try makeRoot(child) }  // step 10
+        mountProc(&child, root)  // step 11
+        var scratch: Int32 = -1
+        child.step(.scratch) { child throws(SystemError) in  // step 12
+            scratch = try mountScratch(child.setup, root)
+            child.scratch = scratch
+        }
+        child.root = root
+        child.step(.extraMounts) { child throws(SystemError) in  // step 13
+            try attachExtraMounts(child, root: root, scratch: scratch)
+        }
+        if let size = child.setup.terminal {
+            child.step(.terminal) { child throws(SystemError) in  // step 39
+                child.terminal = try Terminals.open(in: root, size, owner: (child.setup.uid, child.setup.gid))
+            }
+        }
+        child.step(.pivotRoot, layer: .root) { _ throws(SystemError) in  // step 14
+            try checkErrno(fchdir(root), "fchdir")
+            try Mounts.pivotToCurrentDirectory()
+        }
+        child.closeSetupDescriptors()
+    }
+
+    // step 10 (child)
+    private static func makeRoot(_ child: Child) throws(SystemError) -> Int32 {
+        let setup = child.setup
+        if !needsAssembly(child) {
+            // The template as it is: a copy of it, put over it, so that the new root is a mount of our own and not a
+            // locked one (pivot_root(2) refuses those).
+            let tree = try Mounts.cloneTree(templatePath)
+            try Mounts.attach(tree.raw, templatePath)
+            return tree.release()
+        }
+        let devices = try Mounts.cloneTree(templatePath + "/dev")
+        if setup.rootFileSystem { try Mounts.attach(child.setupDescriptors[2], templatePath) }
+        let source = try Files.open(templatePath, flags: hatchery_o_path | O_DIRECTORY)
+        let root = try Mounts.make(
+            "tmpfs", options: [("size", "1m"), ("nr_inodes", "4096"), ("mode", "0755")],
+            attributes: [.noSetuid, .noDevices])
+        try Mounts.attach(root.raw, assemblyScaffold)
+        let own: [RootAssembly.MountPoint] = ["proc", "dev", "tmp"].map { .init(path: [$0], isOwn: true) }
+        let home = RootAssembly.MountPoint(path: PathWalk.components(setup.home), isOwn: false)
+        try RootAssembly.lay(from: source.raw, onto: root.raw, own + [home] + requiredMountPoints(child))
+        try Mounts.attach(devices.raw, at: root.raw, "dev")
+        // The seal on the tmpfs itself comes last (step 13), when every mount point exists.
+        return root.release()
+    }
+
+    /// Whether the template does not do as it is: another root, or mount points that it does not have.
+    private static func needsAssembly(_ child: Child) -> Bool {
+        child.setup.rootFileSystem || child.setup.home != templateHome || !requiredMountPoints(child).isEmpty
+    }
+
+    /// The mount points that a read-only root must hold for the extra mounts. What lies in the scratch space is made there.
+    private static func requiredMountPoints(_ child: Child) -> [RootAssembly.MountPoint] {
+        let setup = child.setup
+        let mounted = zip(setup.mounts, mountTrees(child)).map {
+            RootAssembly.MountPoint(
+                path: PathWalk.components($0.destination), isOwn: false, isDirectory: Files.isDirectory($1))
+        }
+        let temporary = setup.temporaryFileSystems.map {
+            RootAssembly.MountPoint(path: PathWalk.components($0.destination), isOwn: false)
+        }
+        let outside = (mounted + temporary).filter { scratchPath(of: $0.path, setup) == nil }
+        // The template has it; in a root of one's own it may be absent, or a link to somewhere else.
+        guard setup.network != nil && setup.rootFileSystem else { return outside }
+        return outside + [.init(path: PathWalk.components(ChildNetwork.resolverPath), isOwn: true, isDirectory: false)]
+    }
+
+    /// The detached trees that came with the set-up order, after the filters and the root.
+    private static func mountTrees(_ child: Child) -> ArraySlice<Int32> {
+        child.setupDescriptors.dropFirst(child.setup.rootFileSystem ? 3 : 2)
+    }
+
+    // step 11 (child)
+    private static func mountProc(_ child: inout Child, _ root: Int32) {
+        if child.isLeftOut(.proc) {
+            #if HATCHERY_TESTING
+                showOuterProc(child, root)
+            #endif
+            return
+        }
+        do throws(SystemError) {
+            // SECURITY: only one's own processes are visible: the init is not (hidepid, proc(5)).
+            let proc = try makeProc()
+            try Mounts.attach(proc.raw, at: root, "proc")
+            child.active.insert(.proc)
+        } catch {
+            // The announced fallback: where parts of /proc are masked (a container), the kernel refuses a fresh one
+            // (mount_too_revealing). /proc then stays empty, never the outer one; the receipt says so.
+            if error.errno != EPERM { child.fail(.proc, error.errno) }
+        }
+        #if HATCHERY_TESTING
+            if child.setup.failAt == .proc { child.fail(.proc, EIO) }
+        #endif
+    }
+
+    #if HATCHERY_TESTING
+        /// What a spawner without this layer would show: the /proc that it has itself.
+        private static func showOuterProc(_ child: Child, _ root: Int32) {
+            do throws(SystemError) {
+                let outer = try Mounts.cloneTree("/proc")
+                try Mounts.attach(outer.raw, at: root, "proc")
+            } catch {
+                child.fail(.proc, error.errno)
+            }
+        }
+    #endif
+
+    private static func makeProc() throws(SystemError) -> Descriptor {
+        let attributes: Mounts.Attributes = [.noSetuid, .noDevices, .noExecution]
+        do throws(SystemError) {
+            return try Mounts.make("proc", options: [("hidepid", "invisible")], attributes: attributes)
+        } catch {
+            // Before Linux 5.8 only numbers are known.
+            if error.errno != EINVAL { throw error }
+            return try Mounts.make("proc", options: [("hidepid", "2")], attributes: attributes)
+        }
+    }
+
+    // step 12 (child): one tmpfs with one budget of bytes and inodes for everything that can be written.
+    private static func mountScratch(_ setup: SetupOrder, _ root: Int32) throws(SystemError) -> Int32 {
+        let scratch = try Mounts.make(
+            "tmpfs",
+            options: [
+                ("size", "\(setup.scratchBytes)"), ("nr_inodes", "\(setup.scratchInodes)"), ("mode", "0755"),
+            ],
+            attributes: [.noSetuid, .noDevices])
+        try Mounts.attach(scratch.raw, scratchScaffold)
+        for (name, place, mode) in scratchDirectories(setup) {
+            try checkErrno(mkdirat(scratch.raw, name, mode), "mkdirat", name)
+            // mkdirat's mode went through the umask.
+            try checkErrno(fchmodat(scratch.raw, name, mode, 0), "fchmodat", name)
+            if name == "home" {
+                try checkErrno(fchownat(scratch.raw, name, setup.uid, setup.gid, 0), "fchownat", name)
+            }
+            let tree = try Mounts.cloneTree(at: scratch.raw, name, recursive: false)
+            try RootAssembly.attach(tree.raw, root, place)
+        }
+        return scratch.release()
+    }
+
+    private static func scratchDirectories(_ setup: SetupOrder) -> [(name: String, place: String, mode: mode_t)] {
+        [("tmp", "/tmp", 0o1777), ("shm", "/dev/shm", 0o1777), ("home", setup.home, 0o700)]
+    }
+
+    /// The path below the scratch directory that a path of the sandbox stands for, or nil.
+    private static func scratchPath(of parts: [String], _ setup: SetupOrder) -> String? {
+        for (name, place, _) in scratchDirectories(setup) {
+            let prefix = PathWalk.components(place)
+            if parts.starts(with: prefix) && parts.count > prefix.count {
+                return ([name] + parts.dropFirst(prefix.count)).joined(separator: "/")
+            }
+        }
+        return nil
+    }
+
+    // step 13 (child)
+    private static func attachExtraMounts(_ child: Child, root: Int32, scratch: Int32) throws(SystemError) {
+        let setup = child.setup
+        for (number, temporary) in setup.temporaryFileSystems.enumerated() {
+            if temporary.size == 0 {
+                let name = "extra\(number)"
+                try checkErrno(mkdirat(scratch, name, 0o1777), "mkdirat", name)
+                try checkErrno(fchmodat(scratch, name, 0o1777, 0), "fchmodat", name)
+                let tree = try Mounts.cloneTree(at: scratch, name, recursive: false)
+                try place(tree.raw, temporary.destination, setup, root: root, scratch: scratch)
+                continue
+            }
+            let tree = try Mounts.make(
+                "tmpfs", options: [
+                    ("size", "\(temporary.size)"), ("nr_inodes", "\(max(64, temporary.size / 4096))"), ("mode", "1777"),
+                ],
+                attributes: [.noSetuid, .noDevices])
+            try place(tree.raw, temporary.destination, setup, root: root, scratch: scratch)
+        }
+        for (mount, tree) in zip(setup.mounts, mountTrees(child)) {
+            try place(tree, mount.destination, setup, root: root, scratch: scratch)
+        }
+        if let network = setup.network {
+            try ChildNetwork.placeResolver(network.resolver, scratch: scratch, root: root)
+        }
+        if needsAssembly(child) {
+            try Mounts.setAttributes(root, [.readOnly], recursive: false)
+        }
+    }
+
+    private static func place(
+        _ tree: Int32, _ destination: String, _ setup: SetupOrder, root: Int32, scratch: Int32
+    ) throws(SystemError) {
+        if let below = scratchPath(of: PathWalk.components(destination), setup) {
+            let parent = try PathWalk.makeParents(
+                of: below, below: scratch, mode: 0o755, owner: (setup.uid, setup.gid))
+            try RootAssembly.makeMountPoint(
+                at: parent.raw, PathWalk.components(below).last!, isDirectory: Files.isDirectory(tree))
+        }
+        try RootAssembly.attach(tree, root, destination)
+    }
+}

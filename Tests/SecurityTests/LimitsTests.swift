@@ -1,0 +1,88 @@
+import Glibc
+import Hatchery
+import HatcheryTestSupport
+import Testing
+
+/// Limits of the whole tree, whoever keeps them: the kernel or the watch. Only verdicts are asserted, never when they came.
+@Suite struct LimitsTests {
+    private static let allocate = "import time; held = bytearray(300 << 20); time.sleep(60)"
+
+    private func runWithMemory(_ zygote: Probe.Zygote, _ code: String) async throws -> RunResult {
+        var options = RunOptions(time: Beds.time(.seconds(20)))
+        options.memory = 64 << 20
+        return try await Beds.root().client().run(Probe.payload(zygote, code: code), options)
+    }
+
+    @Test(arguments: Probe.Zygote.allCases)
+    func memoryIsLimitedAndTheVerdictNamesIt(_ zygote: Probe.Zygote) async throws {
+        let result = try await runWithMemory(zygote, "print('so far', flush=True)\n" + Self.allocate)
+        #expect(result.verdict == .memoryLimit)
+        #expect(result.evidence.limit == "memory")
+        // The kernel stops a tree at the limit itself, the watch finds it somewhere above.
+        #expect((UInt64(result.evidence.observed ?? "") ?? 0) > (64 << 20) / 100 * 95)
+        #expect(result.stdout == "so far\n")
+    }
+
+    @Test(arguments: [
+        // A grandchild whose parent has gone; a child of a second thread; shared memory that belongs to no heap; files.
+        "import os\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        \(allocate)\n    os._exit(0)\nimport time; time.sleep(60)",
+        "import os, threading\ndef f():\n    if os.fork() == 0:\n        \(allocate)\n    import time; time.sleep(60)\nthreading.Thread(target=f).start()",
+        "import mmap, time; m = mmap.mmap(-1, 200 << 20)\nfor i in range(0, 200 << 20, 4096): m[i] = 1\ntime.sleep(60)",
+        "import time; f = open('/tmp/big', 'wb')\nfor _ in range(200): f.write(bytes(1 << 20)); f.flush()\ntime.sleep(60)",
+    ])
+    func memoryOfTheWholeTreeCounts(_ code: String) async throws {
+        #expect(try await runWithMemory(.exec, code).verdict == .memoryLimit)
+    }
+
+    @Test func readingWhatWasPreloadedCostsNothing() async throws {
+        let daemon = try TestDaemon(
+            """
+            zygotes:
+              - {name: python, kind: python, interpreter: \(Beds.python), nursery: {min: 0, max: 0},
+                 warmup: "import builtins; builtins.ballast = b'x' * (200 << 20)"}
+            """)
+        defer { daemon.stop() }
+        var options = RunOptions(time: Beds.time(.seconds(20)))
+        options.memory = 64 << 20
+        let code = "import time; print(ballast.count(b'x')); time.sleep(0.5); print('done')"
+        let result = try await daemon.client().run(.python(code: code), options)
+        #expect(result.stdout == "\(200 << 20)\ndone\n")
+        #expect(result.verdict == .exited)
+    }
+
+    @Test func diskIsOneBudgetForEverythingWritable() async throws {
+        var options = RunOptions()
+        options.disk = 8 << 20
+        options.temporaryFileSystems = [.init(destination: "/extra")]
+        let script = "for d in /tmp /dev/shm /home/sandbox /extra; do head -c 3M /dev/zero > $d/f || echo full $d; done"
+        let result = try await Beds.root().client().run(.program("/bin/sh", ["-c", script]), options)
+        #expect(result.stdout == "full /home/sandbox\nfull /extra\n", "\(result.stderr)")
+    }
+
+    @Test func inodesAreLimitedToo() async throws {
+        var options = RunOptions()
+        options.disk = 1 << 20
+        let code = """
+            import errno
+            try:
+                for i in range(100_000): open(f"/tmp/{i}", "w").close()
+            except OSError as error: print(errno.errorcode[error.errno], i < 2000)
+            """
+        #expect(try await Beds.root().client().run(.python(code: code), options).stdout == "ENOSPC True\n")
+    }
+
+    @Test func cpuTimeOfTheTreeIsLimited() async throws {
+        var options = RunOptions(time: Beds.time(.seconds(19)))
+        options.cpuTime = .seconds(1)
+        // Four processes of which none reaches the limit alone.
+        let code = """
+            import os
+            for _ in range(3):
+                if os.fork() == 0: break
+            while True: pass
+            """
+        let result = try await Beds.root().client().run(.python(code: code), options)
+        #expect(result.verdict == .cpuLimit)
+        #expect(result.evidence.limit == "cpu")
+    }
+}
