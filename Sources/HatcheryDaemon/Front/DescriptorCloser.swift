@@ -39,13 +39,25 @@ final class DescriptorCloser: @unchecked Sendable {
 final class RequestDescriptors {
     private(set) var raws: [Int32]
     private let closer: DescriptorCloser
+    /// Freeing more than this is work that the loop leaves to the thread.
+    static let smallPlanBytes = 1 << 20
+
+    /// Set once the first one is known to be a small sealed memfd: closing memory waits for nobody, and waking a thread for it costs
+    /// a request more than the closing.
+    var firstIsMemory = false
 
     init(_ raws: [Int32], closer: DescriptorCloser) {
         self.raws = raws
         self.closer = closer
     }
 
-    deinit { closer.close(raws) }
+    deinit {
+        if firstIsMemory, let first = raws.first {
+            Glibc.close(first)
+            raws.removeFirst()
+        }
+        closer.close(raws)
+    }
 
     subscript(_ index: Int) -> Int32 { raws[index] }
 

@@ -217,6 +217,7 @@ extension Front {
         guard let size = SealedMemory.sealedSize(descriptors[0]) else {
             throw invalid("the launch plan is not a sealed memfd")
         }
+        descriptors.firstIsMemory = size <= RequestDescriptors.smallPlanBytes
         guard size <= WireLimits.launchPlanBytes else {
             throw invalid("the launch plan has \(size) bytes; the limit is \(WireLimits.launchPlanBytes)")
         }

@@ -189,14 +189,19 @@ def settle():
     signal.set_wakeup_fd(-1)
     sys.settrace(None), sys.setprofile(None)
     set_environment({})
+    time.tzset()
+    libc.setlocale(0, b"C.UTF-8")
+    ZONE[:] = zone_file()
     # FileFinder remembers directories that did not exist; in the child's root they may.
     for path, finder in list(sys.path_importer_cache.items()):
         if finder is None:
             del sys.path_importer_cache[path]
     collect_generators()
     reseed()  # proves at start, not in the first child, that every generator that was found can be reseeded
+    forget_identity()
     PRELOADED.update(sys.modules)
     flush_streams()
+    prepare_streams()
     libc.fflush(None)
     # Order: collect while everything is still in the ordinary generations, then move it all to the permanent one, which
     # no collection in a child visits (a visit writes to every object's header and so copies every page).
@@ -207,7 +212,25 @@ def settle():
         libc.malloc_trim(0)
 
 
-REHEARSAL, FREEZE, PRELOADED = {"wanted": True, "code": None}, {"wanted": True}, set()
+def forget_identity():
+    """What modules remember of the process they were imported in. Nothing of Python runs here any more, so it stays forgotten."""
+    tempfile, uuid = sys.modules.get("tempfile"), sys.modules.get("uuid")
+    if tempfile:
+        tempfile._name_sequence = tempfile.tempdir = None  # tempdir came from the zygote's TMPDIR
+    for name in [name for name in vars(uuid) if name.startswith("_last_timestamp")] if uuid else ():
+        setattr(uuid, name, None)
+
+
+def zone_file():
+    """What tells one time zone file from another: in a root of the request's own it may be another."""
+    try:
+        status = os.stat("/etc/localtime")
+        return status.st_dev, status.st_ino, status.st_mtime_ns
+    except OSError:
+        return ()
+
+
+REHEARSAL, FREEZE, PRELOADED, ZONE = {"wanted": True, "code": None}, {"wanted": True}, set(), []
 
 
 # ---- In the child, parked: become a process of one's own -------------------------------------------------------------
@@ -235,7 +258,7 @@ def prepare():
         if REHEARSAL["wanted"]:
             rehearse()
         reseed()
-        forget_identity()
+        become_somebody_else()
         gc.enable()
         return 0
     except BaseException:
@@ -280,7 +303,7 @@ if __name__ == '__main__': print(*main()[0][:0], end='')
 
 def reseed(seed=None):
     """Fresh entropy for every generator that was copied, or, for a reproducible run, all of them from `seed`."""
-    for position, (reseeder, generator) in enumerate(GENERATORS, 1):
+    for position, (reseeder, generator) in enumerate(GENERATORS if seed is None else SEEDED, 1):
         reseeder(generator, random_number() if seed is None else SALT | position << 64 | seed)
     for name, reseeder in RESEEDERS.items():
         if name in sys.modules:
@@ -306,8 +329,52 @@ def collect_generators():
     if "torch" in sys.modules:
         kinds.append((sys.modules["torch"].Generator, reseed_torch_generator))
     # type(), not isinstance: __class__ may be a property of a proxy, with effects.
-    GENERATORS[:] = [(reseeder, found) for found in gc.get_objects() for kind, reseeder in kinds
-                     if issubclass(type(found), kind)]
+    SEEDED[:] = [(reseeder, found) for found in gc.get_objects() for kind, reseeder in kinds
+                 if issubclass(type(found), kind)]
+    GENERATORS[:] = [quick for quick in map(quickly, SEEDED) if quick is not None]
+
+
+def quickly(pair):
+    """The way to new entropy that costs a child least; None where it needs nothing of us."""
+    reseeder, generator = pair
+    random = sys.modules.get("random")
+    if random and (generator is random._inst or isinstance(generator, random.SystemRandom)):
+        return None  # the module's own fork hook seeds the one, and the other has no state
+    if reseeder is forget_cached_gaussian:
+        forget_cached_gaussian(generator, 0)  # once, here: children find it forgotten
+        return None
+    if reseeder is reseed_bit_generator and type(generator).__name__ == "MT19937":
+        try:
+            return mersenne_twister(generator), generator
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass  # a numpy that arranges it otherwise: the long way
+    return pair
+
+
+def mersenne_twister(generator):
+    """Random bytes where numpy keeps the 624 words of a Mersenne Twister (mt19937_state: the words, then a position), instead of
+    a second generator made only to copy its state: a tenth of the time and of the pages written."""
+    address, state = generator.ctypes.state_address, generator.state["state"]
+    words, position = (ctypes.c_uint32 * 624).from_address(address), ctypes.c_int.from_address(address + 4 * 624)
+    if list(words) != state["key"].tolist() or position.value != state["pos"]:
+        raise ValueError("the state is not where it is expected")
+    position.value = 624  # all words used: the next number begins with a new round; it stays so, nobody draws in the zygote
+    sequence = getattr(generator, "_seed_seq", None)
+
+    def reseed_words(_, number):
+        offset = 0
+        while offset < 2496:  # a signal may cut getrandom short
+            count = getrandom(address + offset, 2496 - offset, 0)
+            if count < 0:
+                raise OSError("getrandom failed")
+            offset += count
+        if sequence is not None:  # what .spawn() and .jumped() derive from
+            sequence.__init__(number)
+    return reseed_words
+
+
+getrandom = libc.getrandom
+getrandom.argtypes, getrandom.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint), ctypes.c_ssize_t
 
 
 def reseed_bit_generator(generator, number):
@@ -339,7 +406,7 @@ def reseed_openssl(module, _):
     module.RAND_add(os.urandom(32), 32.0)
 
 
-GENERATORS = []
+GENERATORS, SEEDED = [], []  # (reseeder, generator): for new entropy, and for the numbers of a seed
 RESEEDERS = {  # module: what to do with it where it is already imported. Nothing is imported for this.
     "random": lambda module, seed: None if seed is None else module.seed(seed),  # the fresh one is in GENERATORS
     "numpy.random": reseed_numpy,
@@ -384,13 +451,7 @@ class SeedingFinder:
             pass  # a loader without room for it: then this import is as random as it is without a seed
 
 
-def forget_identity():
-    """What modules remember of the process they were imported in, which is no longer this one."""
-    tempfile, uuid = sys.modules.get("tempfile"), sys.modules.get("uuid")
-    if tempfile:
-        tempfile._name_sequence = tempfile.tempdir = None  # tempdir came from the zygote's TMPDIR
-    for name in [name for name in vars(uuid) if name.startswith("_last_timestamp")] if uuid else ():
-        setattr(uuid, name, None)
+def become_somebody_else():
     process = sys.modules.get("multiprocessing.process")
     if process:
         process.current_process().authkey = os.urandom(32)  # else every child's authenticates to every other child's
@@ -475,11 +536,12 @@ def main(launch, length):
 def become_python(plan):
     """The state that a freshly started interpreter would have."""
     set_environment(plan.environment)
-    time.tzset()
+    if b"TZ" in plan.environment or zone_file() != tuple(ZONE):
+        time.tzset()
     names = [name for name in (b"LC_ALL", b"LC_CTYPE", b"LANG") if plan.environment.get(name)]
     # CPython coerces an unset or C locale to UTF-8 (PEP 538); we do so too, but leave no variable behind.
-    plain = not names or plan.environment[names[0]] in (b"C", b"POSIX")
-    libc.setlocale(0, b"C.UTF-8" if plain else b"")  # 0 is LC_CTYPE, the one category CPython sets
+    if names and plan.environment[names[0]] not in (b"C", b"POSIX", b"C.UTF-8", b"C.utf8"):
+        libc.setlocale(0, b"")  # 0 is LC_CTYPE, the one category CPython sets; the zygote's is C.UTF-8
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -505,24 +567,58 @@ def set_environment(variables):
     posix.environ.update(variables)
 
 
-def open_streams():
-    """Fresh text layers, as CPython's own start builds them: the zygote's may be bound to another kind of file."""
-    def stream(descriptor, mode, name, errors):
-        try:
-            buffer = open(descriptor, mode + "b", closefd=False)
-        except OSError:
-            return None  # a closed descriptor: CPython has None there as well
-        raw = getattr(buffer, "raw", buffer)
-        raw.name = name
-        # -X utf8 means surrogateescape for stdin and stdout. Lines are flushed as they end, unlike CPython into a pipe:
-        # what was printed before a kill must not be lost.
-        text = io.TextIOWrapper(buffer, "utf-8", errors, "\n", line_buffering=mode == "w")
-        text.mode = mode
-        return text
+def open_stream(descriptor, mode, name, errors):
+    """A fresh text layer, as CPython's own start builds it."""
+    try:
+        buffer = open(descriptor, mode + "b", closefd=False)
+    except OSError:
+        return None  # a closed descriptor: CPython has None there as well
+    raw = getattr(buffer, "raw", buffer)
+    raw.name = name
+    # -X utf8 means surrogateescape for stdin and stdout. Lines are flushed as they end, unlike CPython into a pipe:
+    # what was printed before a kill must not be lost.
+    text = io.TextIOWrapper(buffer, "utf-8", errors, "\n", line_buffering=mode == "w")
+    text.mode = mode
+    return text
 
-    sys.stdin = sys.__stdin__ = stream(0, "r", "<stdin>", "surrogateescape")
-    sys.stdout = sys.__stdout__ = stream(1, "w", "<stdout>", "surrogateescape")
-    sys.stderr = sys.__stderr__ = stream(2, "w", "<stderr>", "backslashreplace")
+
+STREAMS = (0, "r", "<stdin>", "surrogateescape"), (1, "w", "<stdout>", "surrogateescape"), (2, "w", "<stderr>", "backslashreplace")
+PREPARED = {}  # (descriptor, kind of file): a text layer that no byte went through
+
+
+def kind_of_file(descriptor):
+    """What a text layer remembers its file by: whether it can seek, and the size of its buffer."""
+    try:
+        status = os.fstat(descriptor)
+        return status.st_mode & 0o170000, status.st_blksize
+    except OSError:
+        return None
+
+
+def prepare_streams():
+    """In the zygote: text layers for the kinds of file that children nearly always have, a pipe and /dev/null."""
+    kept = [os.dup(descriptor) for descriptor in range(3)]
+    reader, writer = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        for pipe_end, others in ((reader, (writer, writer)), (null, (writer, writer))):
+            for descriptor, file in zip(range(3), (pipe_end, *others)):
+                os.dup2(file, descriptor)
+            for stream in STREAMS:
+                key = stream[0], kind_of_file(stream[0])
+                if key not in PREPARED:
+                    PREPARED[key] = open_stream(*stream)
+    finally:
+        for descriptor, file in enumerate(kept):
+            os.dup2(file, descriptor)
+        for descriptor in (*kept, reader, writer, null):
+            os.close(descriptor)
+
+
+def open_streams():
+    """The zygote's own may be bound to another kind of file."""
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = [
+        PREPARED.get((stream[0], kind_of_file(stream[0]))) or open_stream(*stream) for stream in STREAMS]
 
 
 def working_directory():
@@ -809,7 +905,8 @@ def last_words(status, answer):
 
 def flush_streams():
     flushed = True
-    for stream in (sys.stdout, sys.stderr):
+    # Those of the start too, where the program put others in their place: what was written there goes out as well.
+    for stream in dict.fromkeys((sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
         try:
             if stream is not None and not getattr(stream, "closed", False):
                 stream.flush()
