@@ -86,6 +86,14 @@ class Output(Case):
             "  print(s, s.buffer, s.buffer.raw, s.mode, s.errors, s.newlines, s.fileno(), s.write_through)\n"
             "print(sys.stdout is sys.__stdout__, sys.stdin is sys.__stdin__, sys.stderr is sys.__stderr__)")
 
+    def test_streams_know_their_files(self):
+        self.assert_like_python(
+            "import sys\nfor s in (sys.stdout, sys.stderr):\n"
+            "  print(s.seekable(), s.isatty(), s.readable(), s.writable(), s.encoding, s.closed)\nprint(sys.stdin.readable())")
+
+    def test_a_stream_that_was_replaced_is_flushed_too(self):
+        self.assert_like_python("import sys, io\nsys.stdout = io.StringIO()\nsys.__stdout__.write('kept')\nsys.__stderr__.write('this')")
+
     def test_what_is_printed_before_a_kill_is_not_lost(self):
         result = self.script("import os, signal\nprint('partial')\nos.kill(os.getpid(), signal.SIGKILL)")
         self.assertEqual(result.triple(), (-9, b"partial\n", b""))
