@@ -109,7 +109,7 @@ final class Sandbox: HatchedChildOwner {
     private static func error(of error: SystemError) -> HatcheryError {
         let kind: HatcheryError.Kind =
             switch error.errno {
-            case EMFILE, ENFILE, EAGAIN: .overloaded
+            case let errno where Shortage.isMeant(by: errno): .overloaded
             case ECONNREFUSED: .lost
             default: .setupFailed
             }
@@ -238,7 +238,8 @@ final class Sandbox: HatchedChildOwner {
             return
         }
         let kind: HatcheryError.Kind =
-            step != .main ? .setupFailed : errno == ENOENT || errno == ENOTDIR ? .programNotFound : .programNotExecutable
+            step == .descriptors && Shortage.isMeant(by: errno) ? .overloaded
+            : step != .main ? .setupFailed : errno == ENOENT || errno == ENOTDIR ? .programNotFound : .programNotExecutable
         abort(HatcheryError(kind, side: step.side, step: step, errno: errno, hint: Hints.hint(step, errno)))
     }
 
