@@ -208,12 +208,13 @@ final class Sandbox: HatchedChildOwner {
     private func makeStreams(owner: uid_t, _ childEnds: inout [Int32]) throws(SystemError) {
         // Its terminal is made inside the sandbox, and comes out of it.
         if request.terminal != nil { return }
-        var input = Int32(-1)
+        // Owned until all are there: a pipe after this one may fail for want of descriptors.
+        var input: Descriptor?
         if request.stdinPipe {
             let pipe = try Pipe()
             try checkErrno(fchown(pipe.readEnd.raw, owner, owner), "fchown")
             childEnds.append(pipe.readEnd.release())
-            input = pipe.writeEnd.release()
+            input = consume pipe.writeEnd
         } else {
             childEnds.append(try Files.open("/dev/null", flags: O_RDONLY).release())
         }
@@ -224,7 +225,7 @@ final class Sandbox: HatchedChildOwner {
             childEnds.append(pipe.writeEnd.release())
             clientStreams.append(pipe.readEnd.release())
         }
-        if input >= 0 { clientStreams.append(input) }
+        if let input = input.take() { clientStreams.append(input.release()) }
     }
 
     // MARK: What the child reports
