@@ -5,8 +5,10 @@ is passed once, in the same order every time.
 """
 
 import contextlib
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,12 @@ import descriptors
 MOST = 64  # free descriptors with which everything must be served
 PARKED = "zygotes: [{name: exec, kind: exec, nursery: {min: 1, max: 1}}]\n"
 NONE_PARKED = "zygotes: [{name: exec, kind: exec, nursery: {min: 0, max: 0}}]\n"
+THREE_ZYGOTES = """
+zygotes:
+  - {name: exec, kind: exec, nursery: {min: 0, max: 0}}
+  - {name: second, kind: exec, nursery: {min: 0, max: 0}}
+  - {name: python, kind: python, interpreter: /usr/bin/python3, preload: [json], nursery: {min: 1, max: 1}}
+"""
 
 
 class Starving(unittest.TestCase):
@@ -45,6 +53,10 @@ class Starving(unittest.TestCase):
 
     def zombies(self):
         return [child for child in self.children() if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
+
+    def zygotes(self):
+        # The status is 1 while one of them does not serve.
+        return json.loads(self.daemon.hatchery("zygotes", "--json", check=False).stdout)
 
     @contextlib.contextmanager
     def only(self, free):
@@ -124,6 +136,42 @@ class RequestTests(Starving):
     def test_a_request_that_a_parked_child_serves_leaves_nothing_open(self):
         self.begin(PARKED)
         self.every_shape()
+
+
+class ZygoteTests(Starving):
+    def ready(self):
+        zygotes = self.zygotes()
+        return len(zygotes) == 3 and all(zygote["state"] == "ready" for zygote in zygotes)
+
+    def test_a_reload_that_fails_leaves_nothing_open_and_no_process(self):
+        self.begin(THREE_ZYGOTES)
+        refusals = 0
+        for free in range(1, MOST):
+            status, _, error, _ = self.ask(free, "reload")
+            what = f"reload with {free} free: status {status}, {error!r}"
+            self.assertIn(status, (0, 125), what)
+            wait_for(self.ready, what)
+            self.assert_rest(what)
+            if status == 0:
+                break
+            self.assertTrue(error.strip(), what)
+            refusals += 1
+        self.assertEqual(status, 0, what)
+        self.assertGreater(refusals, 0)
+
+    def test_a_zygote_that_ends_while_nothing_is_free_comes_back(self):
+        for free in range(0, 14, 2):
+            # A daemon for each: those that end again and again are given more and more time.
+            self.begin(THREE_ZYGOTES)
+            pids = [zygote["pid"] for zygote in self.zygotes()]
+            with self.only(free):
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.5)
+            what = f"zygotes killed with {free} free"
+            wait_for(self.ready, what)
+            self.assert_rest(what)
+            self.daemon.stop()
 
 
 if __name__ == "__main__":
