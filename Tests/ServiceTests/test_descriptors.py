@@ -8,9 +8,12 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -172,6 +175,28 @@ class ZygoteTests(Starving):
             wait_for(self.ready, what)
             self.assert_rest(what)
             self.daemon.stop()
+
+
+class ScraperTests(Starving):
+    def test_a_scraper_that_finds_no_descriptor_waits_and_costs_nothing(self):
+        folder = tempfile.mkdtemp(prefix="hatchery-scraper-", dir="/tmp")
+        self.addCleanup(shutil.rmtree, folder)
+        self.begin(f"metrics: {{listen: {folder}/metrics.sock}}\n" + NONE_PARKED)
+        with socket.socket(socket.AF_UNIX) as scraper:
+            with self.only(0):
+                scraper.connect(f"{folder}/metrics.sock")
+                scraper.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+                before = self.seconds_of_processor()
+                time.sleep(1)
+                self.assertLess(self.seconds_of_processor() - before, 0.3)
+            scraper.settimeout(PATIENCE)
+            self.assertIn(b"200", scraper.recv(100))
+        self.assert_rest("a scrape")
+
+    def seconds_of_processor(self):
+        """utime and stime of proc_pid_stat(5)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
