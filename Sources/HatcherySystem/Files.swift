@@ -98,8 +98,10 @@ public enum Files {
     /// The names in a directory, without `.` and `..`, at most `limit`.
     public static func names(in directory: Int32, limit: Int) throws(SystemError) -> [String] {
         // fdopendir takes the descriptor over, so it gets one of its own.
-        let copy = try check(hatchery_openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), "openat", ".")
-        guard let stream = fdopendir(copy) else { throw SystemError("fdopendir", errno: hatchery_errno()) }
+        let raw = try check(hatchery_openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), "openat", ".")
+        let copy = Descriptor(owning: raw)
+        guard let stream = fdopendir(copy.raw) else { throw SystemError("fdopendir", errno: hatchery_errno()) }
+        _ = copy.release()
         defer { closedir(stream) }
         var names: [String] = []
         while let entry = readdir(stream) {

@@ -15,8 +15,10 @@ public enum Processes {
     }
 
     /// The pid behind a pidfd in the reader's own pid namespace (`Pid:` of /proc/self/fdinfo, proc_pid_fdinfo(5)).
-    public static func pid(of pidfd: Int32) -> Int32? {
-        guard let text = try? Files.readText("/proc/self/fdinfo/\(pidfd)", limit: 4096) else { return nil }
+    /// - Returns: nil where the process is gone, or the descriptor is no pidfd.
+    /// - Throws: where it cannot be asked, for want of descriptors.
+    public static func pid(of pidfd: Int32) throws(SystemError) -> Int32? {
+        let text = try Files.readText("/proc/self/fdinfo/\(pidfd)", limit: 4096)
         for line in text.split(separator: "\n") where line.hasPrefix("Pid:") {
             let digits = line.dropFirst(4).drop(while: { $0 == "\t" || $0 == " " })
             return Int32(digits).flatMap { $0 > 0 ? $0 : nil }

@@ -44,24 +44,24 @@ import Testing
 
     @Test func aPidfdTellsItsPid() throws {
         let own = try Processes.open(pid: getpid())
-        #expect(Processes.pid(of: own.raw) == getpid())
+        #expect(try Processes.pid(of: own.raw) == getpid())
         let pid = try sleeper()
         let child = try Processes.open(pid: pid)
-        #expect(Processes.pid(of: child.raw) == pid)
+        #expect(try Processes.pid(of: child.raw) == pid)
 
         try Processes.signal(child.raw, SIGKILL)
         let ended = try #require(try Processes.reap(pid: pid, wait: true))
         #expect(ended.pid == pid)
         #expect(ExitStatus(waitStatus: ended.status) == .signaled(signal: SIGKILL))
         // Reaped: the number may be another's by now, and the descriptor no longer says it.
-        #expect(Processes.pid(of: child.raw) == nil)
+        #expect(try Processes.pid(of: child.raw) == nil)
         try Processes.signal(child.raw, SIGKILL)
     }
 
     @Test func whatIsNoPidfdHasNoPid() throws {
         let pipe = try Pipe()
-        #expect(Processes.pid(of: pipe.readEnd.raw) == nil)
-        #expect(Processes.pid(of: -1) == nil)
+        #expect(try Processes.pid(of: pipe.readEnd.raw) == nil)
+        #expect(throws: SystemError.self) { try Processes.pid(of: -1) }
     }
 
     @Test func aLivingChildIsNotReaped() throws {

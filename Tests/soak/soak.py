@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import demands
+import descriptors
 import world
 
 CLIENTS = 4
@@ -108,7 +109,7 @@ class Soak:
     def trouble(self):
         kind = self.random.choices(
             [self.kill_a_sandbox, self.kill_a_zygote, self.kill_the_daemon, self.reload, self.starve_of_descriptors],
-            weights=[8, 2, 1, 2, 1])[0]
+            weights=[8, 2, 1, 2, 2])[0]
         with self.lock:
             self.troubles += 1
             self.troubled += 1
@@ -146,6 +147,9 @@ class Soak:
         self.end(self.random.choice([zygote["pid"] for zygote in self.daemon.zygotes()]))
 
     def end(self, pid):
+        # What has no number any more is gone; 0 would be this process and all its relatives.
+        if pid <= 0:
+            return
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -165,21 +169,29 @@ class Soak:
             self.violate(f"reload: status {result.returncode} without a word")
 
     def starve_of_descriptors(self):
-        pid = self.daemon.process.pid
+        pid, zygote = self.daemon.process.pid, self.random.choice(self.daemon.zygotes())["pid"]
         usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.daemon.descriptors() + 4, usual[1]))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self.daemon.descriptors() + self.random.randrange(12), usual[1]))
+        # Half of the time a zygote has to be started with what is left. The reload may be heard only when there is more.
+        meanwhile = threading.Thread(target=self.random.choice([int, int, lambda: self.end(zygote), self.reload]))
+        meanwhile.start()
         time.sleep(1)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        meanwhile.join()
 
     # Calm
 
-    def state(self):
-        """What is there when nothing runs. The daemon's own children are counted by their roles."""
+    def state(self, holders):
+        """What is there when nothing runs. The daemon's own children are counted by their roles.
+
+        `holders` are those whose descriptors count, {name: pid}.
+        """
         processes = world.processes()
         return {
             "processes": len(processes),
             "zombies": sum(state == "Z" for _, _, state in processes.values()),
-            "descriptors": self.daemon.descriptors(),
+            "descriptors": collections.Counter(
+                {(name, kind): count for name, pid in holders.items() for kind, count in descriptors.kinds(pid).items()}),
             "namespaces": world.namespaces(),
             "mounts": len(Path("/proc/self/mountinfo").read_text().split("\n")),
             "cgroups": self.daemon.cgroups(),
@@ -193,14 +205,28 @@ class Soak:
             if json.loads(self.daemon.ask("ps", "--json").stdout) or any(zygote["parked"] != world.PARKED for zygote in zygotes):
                 self.excess = {"sandboxes or parked children": zygotes}
                 return False
-            state = self.state()
+            self.holders = {"hatcheryd": self.daemon.process.pid, **{zygote["name"]: zygote["pid"] for zygote in zygotes}}
+            state = self.state(self.holders)
+            if self.rest is None:
+                # The connection of the question itself may be open for a moment longer, and must not count as rest.
+                time.sleep(0.5)
+                self.rest = state if self.state(self.holders) == state else None
         except (ValueError, OSError) as error:
-            self.excess = str(error)
+            self.excess = {"no answer": str(error)}
             return False
-        if self.rest is None:
-            self.rest = state
-        self.excess = {name: (self.rest[name], value) for name, value in state.items() if value > self.rest[name]}
+        self.excess = self.beyond_rest(state) if self.rest else {"not at rest yet": state}
         return not self.excess
+
+    def beyond_rest(self, state):
+        """{name: (at rest, now)} of what there is more of than at rest.
+
+        Descriptors are compared by what they are, and must be the same: a parked child that lacks one would hide another that
+        was forgotten.
+        """
+        beyond = {name: (self.rest[name], value) for name, value in state.items() if name != "descriptors" and value > self.rest[name]}
+        rest, now = self.rest["descriptors"], state["descriptors"]
+        kinds = {kind: (rest[kind], now[kind]) for kind in rest | now if rest[kind] != now[kind]}
+        return {**beyond, "descriptors": kinds} if kinds else beyond
 
     def calm(self):
         with self.lock:
@@ -209,6 +235,10 @@ class Soak:
                 self.violate("a client does not come back")
         if not world.wait_for(self.settled, self.patience):
             self.violate(f"left behind (at rest, now): {self.excess}")
+            wrong = self.excess.get("descriptors", {})
+            for name in {holder for holder, _ in wrong}:
+                for line in descriptors.told(self.holders[name], {kind for holder, kind in wrong if holder == name}):
+                    print(f"    {name}: {line}", flush=True)
         self.counts["calm moments"] += 1
         with self.lock:
             self.paused = False
@@ -283,7 +313,8 @@ class Soak:
         shutil.rmtree(self.folder, ignore_errors=True)
         for name, count in sorted(self.counts.items()):
             print(f"{count:7} {name}")
-        print(f"at rest: {self.rest}")
+        print("at rest: " + json.dumps(self.rest and {
+            **self.rest, "descriptors": {f"{name}: {kind}": count for (name, kind), count in self.rest["descriptors"].items()}}))
         print(f"seed {self.seed}: {sum(self.counts.values())} things done, {len(self.violations)} violations", flush=True)
         return 1 if self.violations else 0
 

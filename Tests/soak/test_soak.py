@@ -34,6 +34,9 @@ class SoakTests(unittest.TestCase):
                 result = self.soak(1, "--seed", "1", "--plant", what, "--patience", "3", "--quiet")
                 self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
                 self.assertIn("left behind", result.stdout)
+                if what == "descriptor":
+                    self.assertRegex(result.stdout, r"'socket of hatchery.sock'\): \(1, 9\)", "told by what they are")
+                    self.assertRegex(result.stdout, r"hatcheryd: descriptor [0-9]+: socket:\[[0-9]+\]")
 
 
 if __name__ == "__main__":

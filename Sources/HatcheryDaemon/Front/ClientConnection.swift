@@ -82,6 +82,19 @@ final class ClientConnection {
         lastActivity = MonotonicClock.now()
         // Out of this message first of all: whatever becomes of it, they are closed off the loop.
         let descriptors = RequestDescriptors(message.descriptors.releaseAll(), closer: front.closer)
+        // The request number is the peer's, where the message is long enough to have one.
+        let request: UInt32 =
+            message.bytes.count >= 12
+            ? message.bytes.withUnsafeBytes {
+                UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+            } : 0
+        if message.truncated && message.bytes.count <= WireLimits.frameBytes && descriptors.count < WireLimits.descriptors {
+            // Neither the message nor its descriptors were too much for the protocol: the daemon had no room for them.
+            refuse(request, HatcheryError(
+                .overloaded, side: .front, step: .descriptors, errno: EMFILE, detail: "recvmsg",
+                hint: Hints.hint(.descriptors, EMFILE)))
+            return
+        }
         let frame: Frame
         do throws(Frame.Malformed) {
             if message.truncated && message.bytes.count > WireLimits.frameBytes {
@@ -89,12 +102,6 @@ final class ClientConnection {
             }
             frame = try Frame(decoding: message.bytes, descriptors: descriptors.count)
         } catch {
-            // The request number is the peer's, where the message is long enough to have one.
-            let request: UInt32 =
-                message.bytes.count >= 12
-                ? message.bytes.withUnsafeBytes {
-                    UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
-                } : 0
             refuse(request, HatcheryError(.malformed, side: .front, detail: error.description))
             return
         }

@@ -123,7 +123,7 @@ final class HatchedChild {
             _ = Glibc.kill(report.pid, SIGKILL)
             _ = try? Processes.reap(pid: report.pid, wait: true)
             forgetInit()
-            owner?.childFailed(self, .clone, error.errno)
+            owner?.childFailed(self, .descriptors, error.errno)
             return
         }
         if isGivenUp {
@@ -167,7 +167,7 @@ final class HatchedChild {
         } catch {
             // It may have failed by itself between the two orders; then its record is there, and says why.
             if error.errno == EPIPE || error.errno == ECONNRESET { readStatus() }
-            owner?.childFailed(self, .awaitSetup, error.errno)
+            owner?.childFailed(self, Shortage.isMeant(by: error.errno) ? .descriptors : .awaitSetup, error.errno)
         }
     }
 
@@ -226,10 +226,20 @@ final class HatchedChild {
                 cancelRegistration(of: raw)
                 return
             }
+            if message.truncated && !state.isReady {
+                // There was no room for a descriptor of it. Without one the child would be less than its requests count on.
+                owner?.childFailed(self, .descriptors, EMFILE)
+                return
+            }
             switch InitMessage(decoding: message.bytes) {
             case .payloadForked where message.descriptors.count >= 1:
                 let pidfd = message.descriptors.take(0)
-                payloadPID = Processes.pid(of: pidfd.raw) ?? 0
+                do throws(SystemError) {
+                    payloadPID = try Processes.pid(of: pidfd.raw) ?? 0
+                } catch {
+                    owner?.childFailed(self, .descriptors, error.errno)
+                    return
+                }
                 payloadPIDFD = consume pidfd
                 let last = message.descriptors.count - 1
                 if wantsTerminal && last >= 1 { terminal = message.descriptors.take(last) }

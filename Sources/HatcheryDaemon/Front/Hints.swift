@@ -5,6 +5,8 @@ import HatcheryProtocol
 enum Hints {
     static func hint(_ step: Step, _ errno: Int32) -> String {
         switch (step, errno) {
+        case (.descriptors, EMFILE), (.descriptors, ENFILE):
+            "the daemon has no descriptor left: ask again in a moment, or raise its limit (LimitNOFILE of the unit, ulimit -n)"
         case (.main, ENOENT):
             "no such program in the sandbox's root, or its interpreter (#! line, dynamic loader) is missing there"
         case (.main, EACCES): "the sandbox's user may not execute it: check the file's mode and that it is readable"

@@ -109,7 +109,7 @@ final class Sandbox: HatchedChildOwner {
     private static func error(of error: SystemError) -> HatcheryError {
         let kind: HatcheryError.Kind =
             switch error.errno {
-            case EMFILE, ENFILE, EAGAIN: .overloaded
+            case let errno where Shortage.isMeant(by: errno): .overloaded
             case ECONNREFUSED: .lost
             default: .setupFailed
             }
@@ -208,12 +208,13 @@ final class Sandbox: HatchedChildOwner {
     private func makeStreams(owner: uid_t, _ childEnds: inout [Int32]) throws(SystemError) {
         // Its terminal is made inside the sandbox, and comes out of it.
         if request.terminal != nil { return }
-        var input = Int32(-1)
+        // Owned until all are there: a pipe after this one may fail for want of descriptors.
+        var input: Descriptor?
         if request.stdinPipe {
             let pipe = try Pipe()
             try checkErrno(fchown(pipe.readEnd.raw, owner, owner), "fchown")
             childEnds.append(pipe.readEnd.release())
-            input = pipe.writeEnd.release()
+            input = consume pipe.writeEnd
         } else {
             childEnds.append(try Files.open("/dev/null", flags: O_RDONLY).release())
         }
@@ -224,7 +225,7 @@ final class Sandbox: HatchedChildOwner {
             childEnds.append(pipe.writeEnd.release())
             clientStreams.append(pipe.readEnd.release())
         }
-        if input >= 0 { clientStreams.append(input) }
+        if let input = input.take() { clientStreams.append(input.release()) }
     }
 
     // MARK: What the child reports
@@ -238,7 +239,8 @@ final class Sandbox: HatchedChildOwner {
             return
         }
         let kind: HatcheryError.Kind =
-            step != .main ? .setupFailed : errno == ENOENT || errno == ENOTDIR ? .programNotFound : .programNotExecutable
+            step == .descriptors && Shortage.isMeant(by: errno) ? .overloaded
+            : step != .main ? .setupFailed : errno == ENOENT || errno == ENOTDIR ? .programNotFound : .programNotExecutable
         abort(HatcheryError(kind, side: step.side, step: step, errno: errno, hint: Hints.hint(step, errno)))
     }
 

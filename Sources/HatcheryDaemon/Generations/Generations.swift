@@ -172,7 +172,8 @@ final class Generations {
 
     private func begin(_ next: Changeover) {
         changeover = next
-        for zygote in next.all { zygote.start() }
+        // One that cannot even be started ends the changeover at once; those after it must not come to life any more.
+        for zygote in next.all where !zygote.isRetired { zygote.start() }
     }
 
     /// A zygote became ready, or failed. Returns whether it is one of a generation on its way.

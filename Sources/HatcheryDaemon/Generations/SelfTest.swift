@@ -10,7 +10,7 @@ final class SelfTest: HatchedChildOwner {
     static let target = "hatchery.zygote:random_values"
     static let outputLimit = 64 << 10
     static let deadlineNanoseconds: UInt64 = 30_000_000_000
-    /// How long it waits for two ids where all are lent.
+    /// How long it waits for two ids where all are lent, and for descriptors where there are none.
     static let retryNanoseconds: UInt64 = 100_000_000
 
     private final class Subject {
@@ -47,17 +47,27 @@ final class SelfTest: HatchedChildOwner {
         timer = front.loop.after(nanoseconds: SelfTest.deadlineNanoseconds) { [weak self] in
             self?.finish("its children did not answer in time")
         }
-        do {
-            for _ in 0..<2 { subjects.append(try hatch()) }
+        do throws(HatcheryError) {
+            let request = SpawnRequest(zygote: zygote.name, profile: zygote.configuration.profile)
+            let granted = try settings.admission.admit(request, zygote: zygote.configuration)
+            do throws(SystemError) {
+                for _ in 0..<2 { subjects.append(try hatch(request, granted)) }
+            } catch {
+                if Shortage.isMeant(by: error.errno) { startLater() } else { finish("\(error)") }
+            }
         } catch {
             finish("\(error)")
         }
     }
 
-    private func hatch() throws -> Subject {
+    /// Says nothing about the zygote: two other children are asked, until the zygote's time to start is over.
+    private func startLater() {
+        letGo()
+        timer = front.loop.after(nanoseconds: SelfTest.retryNanoseconds) { [weak self] in self?.start() }
+    }
+
+    private func hatch(_ request: SpawnRequest, _ granted: Admission.Granted) throws(SystemError) -> Subject {
         let subject = Subject()
-        let request = SpawnRequest(zygote: zygote.name, profile: zygote.configuration.profile)
-        let granted = try settings.admission.admit(request, zygote: zygote.configuration)
         let orders = SpawnOrders(
             request: request, granted: granted, hasTwoIDs: front.identity.isDistinct,
             groupsMustBeEmpty: front.identity.isDistinct)
@@ -81,12 +91,13 @@ final class SelfTest: HatchedChildOwner {
         let pipe = try HatcherySystem.Pipe()
         try pipe.readEnd.setNonblocking()
         let raw = pipe.readEnd.raw
+        // Before it is watched: should the order fail, the registration must end before the descriptor does.
+        subject.pipe = consume pipe.readEnd
         subject.registration = try front.loop.watch(raw) { [weak self, weak subject] _ in
             if let subject { self?.read(subject) }
         }
         // Both streams go into one pipe: the answer is the last line, and anything else is worth reading where it is missing.
         try child.send(order.encoded(), descriptors: [null.raw, pipe.writeEnd.raw, pipe.writeEnd.raw, plan.raw])
-        subject.pipe = consume pipe.readEnd
     }
 
     private func read(_ subject: Subject) {
@@ -109,6 +120,9 @@ final class SelfTest: HatchedChildOwner {
     func childReady(_ child: HatchedChild) {}
 
     func childFailed(_ child: HatchedChild, _ step: Step, _ errno: Int32) {
+        // One that was let go of has nothing to say any more.
+        guard subjects.contains(where: { $0.child === child }) else { return }
+        if step == .descriptors && Shortage.isMeant(by: errno) { return startLater() }
         finish("\(step.side.name): \(step.name): \(ErrnoNames.describe(errno))")
     }
 
@@ -170,6 +184,10 @@ final class SelfTest: HatchedChildOwner {
     /// Ends what is left; nothing is told.
     func cancel() {
         completion = nil
+        letGo()
+    }
+
+    private func letGo() {
         timer?.cancel()
         for subject in subjects {
             subject.child?.giveUp()

@@ -36,7 +36,7 @@ final class MetricsServer {
     }
 
     private func accept() {
-        while let socket = try? MessageSocket.accept(listener.raw) {
+        while let socket = acceptOne() {
             // Above the limit it is closed without a word.
             guard connections.count < MetricsServer.connectionLimit else { continue }
             let connection = Connection(socket)
@@ -45,6 +45,17 @@ final class MetricsServer {
             connection.registration = registration
             connection.timer = loop.after(nanoseconds: MetricsServer.nanosecondsForEach) { [weak self] in self?.close(raw) }
             connections[raw] = connection
+        }
+    }
+
+    /// Without a descriptor for it a connection waits, and the listener is readable all the while: it is left alone for a moment.
+    private func acceptOne() -> Descriptor? {
+        do throws(SystemError) {
+            return try MessageSocket.accept(listener.raw)
+        } catch {
+            registration?.setInterest([])
+            loop.after(nanoseconds: Front.acceptPauseNanoseconds) { [weak self] in self?.registration?.setInterest(.read) }
+            return nil
         }
     }
 

@@ -69,7 +69,7 @@ final class Zygote {
         do throws(HatcheryError) {
             try launch()
         } catch {
-            failed(error.description)
+            couldNotStart(error)
             return
         }
         startTimer = front.loop.after(nanoseconds: configuration.startTimeout.nanoseconds) { [weak self] in
@@ -89,18 +89,43 @@ final class Zygote {
             let arguments = ["hatchery-zygote", "\(pair.second.raw)", "\(specFile.raw)"]
             pid = try check(spawn(front.images.zygote.raw, arguments, keep), "fork")
             front.knownPIDs.insert(pid)
-            // Before it has loaded anything: what it loads is counted there, and children come from there.
-            try front.cgroups.adopt(zygote: pid)
-            let handle = try Processes.open(pid: pid)
-            let rawHandle = handle.raw
-            let rawSocket = pair.first.raw
-            pidfd = consume handle
             socket = consume pair.first
-            registrations.append(try front.loop.watch(rawSocket) { [weak self] _ in self?.readMessages() })
-            registrations.append(try front.loop.watch(rawHandle) { [weak self] _ in self?.exited() })
+            do throws(SystemError) {
+                try supervise()
+            } catch {
+                abandon()
+                throw error
+            }
         } catch {
             throw HatcheryError(.setupFailed, side: .front, errno: error.errno, detail: "start of zygote \(name): \(error.call) \(error.subject)")
         } 
+    }
+
+    private func supervise() throws(SystemError) {
+        // Before it has loaded anything: what it loads is counted there, and children come from there.
+        try front.cgroups.adopt(zygote: pid)
+        let handle = try Processes.open(pid: pid)
+        let rawHandle = handle.raw
+        pidfd = consume handle
+        registrations.append(try front.loop.watch(socket?.raw ?? -1) { [weak self] _ in self?.readMessages() })
+        registrations.append(try front.loop.watch(rawHandle) { [weak self] _ in self?.exited() })
+    }
+
+    /// Nothing would tell of its end: it is ended and reaped here.
+    private func abandon() {
+        cancelRegistrations()
+        kill(pid, SIGKILL)
+        _ = try? Processes.reap(pid: pid, wait: true)
+        front.knownPIDs.remove(pid)
+        pid = 0
+        socket = nil
+        pidfd = nil
+    }
+
+    /// While there is another to serve, or nobody to be told, what is lacking now is waited for.
+    private func couldNotStart(_ error: HatcheryError) {
+        guard Shortage.isMeant(by: error.errno), !isCandidate, !front.isStarting else { return failed(error.description) }
+        startAgain("could not be started: \(error)")
     }
 
     private func spawn(_ program: Int32, _ arguments: [String], _ keep: [Int32]) -> Int32 {
@@ -276,8 +301,7 @@ final class Zygote {
         pid = 0
         // What it said last is still in the socket.
         readMessages()
-        for registration in registrations { registration.cancel() }
-        registrations = []
+        cancelRegistrations()
         socket = nil
         pidfd = nil
         startTimer?.cancel()
@@ -310,8 +334,12 @@ final class Zygote {
             failed("it ended \(silentDeaths) times before it was ready, the last time: \(status)")
             return
         }
+        startAgain("ended (\(status))")
+    }
+
+    private func startAgain(_ why: String) {
         front.metrics.restarts[name, default: 0] += 1
-        front.log.error("zygote \(name): ended (\(status)); restarting in \(backOff / 1_000_000) ms")
+        front.log.error("zygote \(name): \(why); restarting in \(backOff / 1_000_000) ms")
         state = .starting
         front.loop.after(nanoseconds: backOff) { [weak self] in
             guard let self, !self.front.isStopping, !self.isRetired else { return }
@@ -359,6 +387,11 @@ final class Zygote {
         waiting = []
         socket = nil
         if pid > 0 { kill(pid, SIGKILL) }
+    }
+
+    private func cancelRegistrations() {
+        for registration in registrations { registration.cancel() }
+        registrations = []
     }
 
     private func cancelRegistration(of raw: Int32) {
