@@ -26,6 +26,19 @@ public enum Processes {
         return nil
     }
 
+    /// A namespace that a process may be in, by its number in the ioctls of a pidfd (linux/pidfd.h).
+    public enum Namespace: Int32 {
+        case mount = 3
+        case network = 4
+    }
+
+    /// A descriptor of the namespace that a living process is in; it lives as long as the descriptor.
+    /// - Returns: nil where the kernel cannot say (before Linux 6.11), the process has ended, or it may not be asked.
+    public static func namespace(_ namespace: Namespace, of pidfd: Int32) -> Descriptor? {
+        let raw = hatchery_pidfd_namespace(pidfd, namespace.rawValue)
+        return raw >= 0 ? Descriptor(owning: raw) : nil
+    }
+
     /// What wait4(2) told of a process that ended.
     public struct Ended: Sendable {
         public var pid: Int32

@@ -42,6 +42,20 @@ import Testing
         return pid
     }
 
+    @Test func aPidfdGivesTheNamespacesOfItsProcess() throws {
+        let own = try Processes.open(pid: getpid())
+        for (namespace, name) in [(Processes.Namespace.mount, "mnt"), (.network, "net")] {
+            guard let held = Processes.namespace(namespace, of: own.raw) else {
+                print("skipped: this kernel gives no namespace of a pidfd (before Linux 6.11)")
+                return
+            }
+            var status = stat()
+            try #require(stat("/proc/self/ns/\(name)", &status) == 0)
+            #expect(try Files.status(held.raw).st_ino == status.st_ino)
+        }
+        #expect(Processes.namespace(.mount, of: STDIN_FILENO) == nil, "no pidfd")
+    }
+
     @Test func aPidfdTellsItsPid() throws {
         let own = try Processes.open(pid: getpid())
         #expect(try Processes.pid(of: own.raw) == getpid())

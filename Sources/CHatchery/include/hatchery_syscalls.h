@@ -104,6 +104,11 @@ static inline int hatchery_umount_detach(const char *target) {
   HATCHERY_NEGATIVE_ERRNO(umount2(target, 2 /* MNT_DETACH */));
 }
 static inline int hatchery_set_namespace(int fd, int kind) { HATCHERY_NEGATIVE_ERRNO(syscall(SYS_setns, fd, kind)); }
+/// A descriptor of a process's mount (3) or network (4) namespace, of PIDFD_GET_MNT_NAMESPACE and its kin in linux/pidfd.h;
+/// -ENOTTY before Linux 6.11.
+static inline int hatchery_pidfd_namespace(int pidfd, int number) {
+  HATCHERY_NEGATIVE_ERRNO(ioctl(pidfd, 0xFF00 | number, 0));
+}
 static inline int hatchery_unshare(int flags) { HATCHERY_NEGATIVE_ERRNO(syscall(SYS_unshare, flags)); }
 
 // The libc wrappers of set*id signal every thread that libc knows of; the raw calls change this thread alone, which in a

@@ -28,6 +28,7 @@ public final class Front {
     let cgroups = Cgroups()
     let networks: Networks
     let closer = DescriptorCloser()
+    let tearDown = TearDown()
     private var serial: UInt64 = 0
     private var clientNumber: UInt64 = 0
     private(set) var isStopping = false

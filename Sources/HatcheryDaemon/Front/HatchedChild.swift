@@ -48,6 +48,8 @@ final class HatchedChild {
     /// Whether the kernel ended it for its memory limit; known at its end.
     private(set) var ranOutOfMemory = false
     private var registrations: [EventLoop.Registration] = []
+    /// While its program runs, so that its end need not wait for their end.
+    private var namespaces: TearDown.Held?
     /// What is sent as soon as there is somebody to send it to.
     private var onCloned: (() throws(SystemError) -> Void)?
 
@@ -272,9 +274,17 @@ final class HatchedChild {
         let keepAlive = self
         cancelRegistrations()
         owner?.childEnded(keepAlive, ended)
+        namespaces = nil
     }
 
     // MARK: End
+
+    /// Has the namespaces taken down after its end is told, and not before.
+    func holdNamespaces() {
+        guard let raw = initPIDFD?.raw, initPID > 0 else { return }
+        // An interface must be gone with the sandbox: its address is given out again.
+        namespaces = front.tearDown.hold(wantsNetwork ? [.mount] : [.mount, .network], of: raw)
+    }
 
     /// SECURITY: the init's end is the end of every process of its pid namespace, whatever they did.
     func kill() {
