@@ -63,6 +63,12 @@ int hatchery_spawn_program(int program_fd, char *const argv[], char *const envp[
   sigprocmask(SIG_SETMASK, &none, NULL);
   for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
   setsid();
+  // How many descriptors the front may have at this moment is its own affair; a zygote begins with what the host allows.
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   // SECURITY: whatever the front itself was started with (a pipe of its supervisor, a log) stays here. Close-on-exec and not
   // closed, because `program_fd` is among them.
   if (hatchery_close_range(3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) < 0) _exit(127);

@@ -55,7 +55,12 @@ class Starving(unittest.TestCase):
         return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
 
     def zombies(self):
-        return [child for child in self.children() if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
+        found = []
+        for child in self.children():
+            with contextlib.suppress(OSError):  # Reaped in between.
+                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                    found.append(child)
+        return found
 
     def zygotes(self):
         # The status is 1 while one of them does not serve.
@@ -172,7 +177,10 @@ class ZygoteTests(Starving):
                     os.kill(pid, signal.SIGKILL)
                 time.sleep(0.5)
             what = f"zygotes killed with {free} free"
-            wait_for(self.ready, what)
+            try:
+                wait_for(self.ready, what)
+            except AssertionError as error:
+                self.fail(f"{error}\n{self.zygotes()}\n{self.daemon.text()[-3000:]}")
             self.assert_rest(what)
             self.daemon.stop()
 

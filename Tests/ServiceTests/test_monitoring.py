@@ -204,7 +204,7 @@ class HealthTests(MonitoringTests):
         self.assertEqual(connection.getresponse().read(), b"ok\n")
         connection.close()
         check = subprocess.run([*daemon.command("config")[:1], "config", "check", "--set", "metrics.listen=0.0.0.0:9464"],
-                               capture_output=True, text=True)
+                               capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
         self.assertEqual(check.returncode, 1)
         self.assertIn("metrics.listen", check.stderr)
 

@@ -32,7 +32,9 @@ class Daemon:
         with open(self.directory + "/log", "wb") as log:
             self.process = subprocess.Popen(
                 [str(BINARIES / "hatcheryd"), "--config", file, "--ready-fd", str(writer)], pass_fds=[writer],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                # Where the programs are is the tests' affair; the daemon would take the variable for one of its keys.
+                env={name: value for name, value in os.environ.items() if name != "HATCHERY_BIN"})
         os.close(writer)
         with open(reader) as ready:
             answer = ready.read()

@@ -47,6 +47,8 @@ final class Zygote {
     private var backOff = Zygote.firstBackOffNanoseconds
     private var readySince: UInt64 = 0
     private var silentDeaths = 0
+    /// What it was ended for, where that was the daemon's own want of descriptors and no fault of the zygote.
+    private var lacked: SystemError?
     /// Children whose order the zygote has, by serial.
     private var ordered: [UInt64: HatchedChild] = [:]
     /// Sandboxes that came before the zygote was ready.
@@ -124,9 +126,10 @@ final class Zygote {
 
     /// While there is another to serve, or nobody to be told, what is lacking now is waited for.
     private func couldNotStart(_ error: HatcheryError) {
-        guard Shortage.isMeant(by: error.errno), !isCandidate, !front.isStarting else { return failed(error.description) }
-        startAgain("could not be started: \(error)")
+        if isWorthWaiting(error.errno) { startAgain("could not be started: \(error)") } else { failed(error.description) }
     }
+
+    private func isWorthWaiting(_ errno: Int32) -> Bool { Shortage.isMeant(by: errno) && !isCandidate && !front.isStarting }
 
     private func spawn(_ program: Int32, _ arguments: [String], _ keep: [Int32]) -> Int32 {
         var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
@@ -191,7 +194,12 @@ final class Zygote {
             try Files.write("/proc/\(pid)/gid_map", front.identity.baseMap)
             try MessageSocket.send(socket?.raw ?? -1, [1])
         } catch {
-            failed("the id maps of the zygote could not be written: \(error)")
+            if isWorthWaiting(error.errno) {
+                lacked = error
+                kill(pid, SIGKILL)
+            } else {
+                failed("the id maps of the zygote could not be written: \(error)")
+            }
         }
     }
 
@@ -321,6 +329,10 @@ final class Zygote {
     }
 
     private func restart(after status: ExitStatus) {
+        if let lacked {
+            self.lacked = nil
+            return startAgain("could not be started: \(lacked)")
+        }
         // One that lived for a while starts at once again; one that dies at its start is given more and more time.
         if state == .ready && MonotonicClock.now() - readySince > 10_000_000_000 {
             backOff = Zygote.firstBackOffNanoseconds
