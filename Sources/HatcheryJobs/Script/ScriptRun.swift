@@ -17,7 +17,8 @@ package struct ScriptRun: Sendable {
     /// - Parameters:
     ///   - arguments: one JSON value, as bytes; nil leaves the script's stdin at /dev/null.
     ///   - options: limits, network and the like; `stdin` must be `.none`. The caps of the streams are lowered to the policy's.
-    ///   - zygotes: those of the daemon. A Python script goes to the one named `python`, or named in the options.
+    ///   - zygotes: those of the daemon. A Python script goes to the one named `python`, or named in the options; where the policy
+    ///     names an interpreter of its own for Python, that runs it unless the options name a zygote.
     package init(
         _ file: ScriptFile, arguments: [UInt8]?, options: RunOptions, policy: ScriptPolicy, zygotes: [ZygoteListing]
     ) throws(HatcheryError) {
@@ -27,7 +28,8 @@ package struct ScriptRun: Sendable {
             try ScriptRun.check(arguments)
             self.options.stdin = .bytes(arguments)
         }
-        if file.isPython && ScriptRun.isPythonZygote(options.sandbox.zygote ?? "python", zygotes) {
+        let usesZygote = options.sandbox.zygote != nil || file.interpreter == ScriptPolicy.usualInterpreters[".py"]
+        if file.isPython && usesZygote && ScriptRun.isPythonZygote(options.sandbox.zygote ?? "python", zygotes) {
             payload = .python(source: file.bytes, name: file.name)
             memory = nil
             return
