@@ -55,7 +55,13 @@ struct Admission {
                 "the sizes of --tmpfs are \(separate) bytes together, the disk limit is \(diskBytes)",
                 hint: "they share one budget with /tmp and the home directory; raise --disk or leave sizes out")
         }
-        for file in request.filesIn { try checkInside(file.destination, what: "file in") }
+        for file in request.filesIn {
+            try checkInside(file.destination, what: "file in")
+            let parts = file.destination.split(separator: "/")
+            if file.destination.hasPrefix("/"), let first = parts.first, first == "proc" || first == "sys" {
+                throw invalid("nothing can be copied below /\(first)", hint: "choose another place, such as /tmp")
+            }
+        }
         for path in request.filesOut { try checkInside(path, what: "file out") }
         if request.detached && !request.filesOut.isEmpty {
             throw invalid("a detached sandbox cannot hand files out", hint: "leave out either --detach or --out")
@@ -148,6 +154,15 @@ extension SpawnRequest.Network {
     init(_ mode: NetworkMode) {
         switch mode {
         case .none: self = .none
+    /// What is run, for messages.
+    var noun: String {
+        switch self {
+        case .program: "program"
+        case .script, .code, .module: "Python"
+        case .call: "call"
+        }
+    }
+
         case .loopback: self = .loopback
         case .nat: self = .nat
         }

@@ -320,7 +320,10 @@ final class Sandbox: HatchedChildOwner {
     // MARK: End
 
     /// Ends the run for a reason of ours; the end itself is reported when the child is gone.
-    func end(because verdict: Verdict) { child?.ending(because: verdict) }
+    func end(because verdict: Verdict) {
+        watch?.lookForTheLastTime()
+        child?.ending(because: verdict)
+    }
 
     func signal(_ number: Int32) { child?.signal(number) }
 
