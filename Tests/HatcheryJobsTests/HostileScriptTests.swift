@@ -184,7 +184,8 @@ struct HostilePathTests {
             #expect(throws: HatcheryError.self) { try ScriptRun.bounded(RunOptions(time: time), policy) }
         }
         var wide = RunOptions()
-        wide.outputLimit = nil
+        #expect(try ScriptRun.bounded(wide, policy).ceiling == .init(stdout: 10 << 20, stderr: 1 << 20))
+        (wide.outputLimit, wide.stderrLimit) = (1 << 30, 1 << 30)
         let bounded = try ScriptRun.bounded(wide, policy)
         #expect(bounded.outputLimit == 10 << 20 && bounded.stderrLimit == 1 << 20)
     }

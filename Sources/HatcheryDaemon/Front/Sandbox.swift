@@ -264,7 +264,7 @@ final class Sandbox: HatchedChildOwner {
         let spawned = Spawned(
             id: id, pid: child.payloadPID, zygote: zygote.name, generation: child.generation,
             nurseryHit: isNurseryHit, spawnNanoseconds: spawnNanoseconds, receipt: receipt,
-            wallNanoseconds: granted.limits.wallNanoseconds)
+            wallNanoseconds: granted.limits.wallNanoseconds, outputBytes: granted.limits.outputBytes)
         let streams = request.terminal == nil ? clientStreams : [child.takeTerminal()]
         clientStreams = []
         client.send(

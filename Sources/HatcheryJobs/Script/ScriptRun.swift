@@ -34,6 +34,10 @@ package struct ScriptRun: Sendable {
             memory = nil
             return
         }
+        // Not the interpreter's name, which all of a kind share.
+        if options.sandbox.title.isEmpty {
+            self.options.sandbox.title = (file.name.split(separator: "/").last.map(String.init) ?? "script").prefix(bytes: WireLimits.titleBytes)
+        }
         let path = "\(ScriptRun.place)/\(file.name.split(separator: "/").last ?? "script")"
         let memory = try SealedFile(file.bytes)
         self.memory = memory
@@ -63,10 +67,10 @@ package struct ScriptRun: Sendable {
         guard asked.stdin == .none else { throw invalid("a script's stdin is its arguments", "leave `stdin` out") }
         guard !asked.sandbox.detached else { throw invalid("a script is waited for", "leave `detached` out") }
         options.sandbox.time = time
-        options.outputLimit = min(asked.outputLimit ?? .max, ScriptPolicy.maximumStdoutBytes)
-        options.stderrLimit = min(
-            asked.stderrLimit ?? asked.outputLimit ?? .max, ScriptPolicy.maximumStderrBytes)
-        if options.sandbox.title.isEmpty { options.sandbox.title = "script" }
+        // What nobody asked for is the profile's to say, below ours.
+        options.outputLimit = asked.outputLimit.map { min($0, ScriptPolicy.maximumStdoutBytes) }
+        options.stderrLimit = asked.stderrLimit.map { min($0, ScriptPolicy.maximumStderrBytes) }
+        options.ceiling = .init(stdout: ScriptPolicy.maximumStdoutBytes, stderr: ScriptPolicy.maximumStderrBytes)
         return options
     }
 
@@ -84,7 +88,8 @@ package struct ScriptRun: Sendable {
     package func record(user: String?) -> AuditRecord {
         var record = AuditRecord(.script, name: file.name, user: user)
         record.sha256 = file.sha256
-        record.limited(by: options.sandbox, stdout: options.outputLimit, stderr: options.stderrLimit)
+        record.limited(by: options.sandbox, stdout: min(options.outputLimit ?? .max, ScriptPolicy.maximumStdoutBytes),
+            stderr: min(options.stderrLimit ?? options.outputLimit ?? .max, ScriptPolicy.maximumStderrBytes))
         return record
     }
 
