@@ -49,7 +49,8 @@ extension HatcheryClient {
             let end = result.exitCode.map { "exit status \($0)" } ?? result.signalName ?? ""
             throw CallError(result: result, reason: "\(function): \(result.verdict.name) \(end)")
         }
-        guard let line = result.stdout.split(separator: "\n").last, let value = JSONText.value(of: Array(line.utf8)) else {
+        // By bytes: CR and LF together are one character to Swift, which is not the character LF.
+        guard let line = result.stdoutBytes.split(separator: UInt8(ascii: "\n")).last, let value = JSONText.value(of: Array(line)) else {
             throw CallError(result: result, reason: "\(function): no value of JSON ends its output")
         }
         do {

@@ -59,7 +59,18 @@ extension PreparedSpawn {
             payload.plan.plots = Plots.directory
             filesOut.append(Plots.directory)
         }
-        try self.init(payload, options.sandbox, stdinPipe: options.stdin != .none, filesOut: filesOut)
+        if options.tellsImports {
+            guard payload.plan.mode != .program else {
+                throw HatcheryError(
+                    .invalidRequest, side: .client, detail: "imports: only Python tells its imports", hint: "run it with `hatchery python`")
+            }
+            payload.plan.tellsImports = true
+        }
+        // The profile allows or refuses the larger of both streams' caps.
+        let asked = [options.outputLimit, options.stderrLimit].compactMap { $0 }.max()
+        try self.init(
+            payload, options.sandbox, stdinPipe: options.stdin != .none, filesOut: filesOut,
+            outputBytes: asked.map { UInt64(max(0, $0)) })
     }
 }
 

@@ -9,8 +9,11 @@ import HatcheryProtocol
 import HatcherySystem
 
 /// `hatchery build [options] SPEC.yml`
-struct BuildVerb: ParsableArguments {
-    static let usage = "hatchery build [options] SPEC.yml"
+struct BuildVerb: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hatchery build", abstract: "Run the steps of a build, each phase in a sandbox.",
+        usage: "hatchery build [options] SPEC.yml",
+        discussion: "Exit status: that of the first step that failed, or 0; 125 where the spec, the request or the daemon is at fault.")
 
     @Option(help: ArgumentHelp("Run this stage's section as well: staging or production.", valueName: "stage"))
     var stage: String?
@@ -40,23 +43,29 @@ struct BuildVerb: ParsableArguments {
     @Option(help: ArgumentHelp("Colours: auto, always or never.", valueName: "when")) var color = "auto"
     @Option(help: ArgumentHelp("The daemon's socket.", valueName: "path")) var socket: String?
     @Option(
+        parsing: .unconditionalSingleValue,
         help: ArgumentHelp("Fail instead of running with one of these layers missing.", valueName: "layer,..."),
         transform: FlagValues.layers)
-    var require: LayerSet?
+    var require: [LayerSet] = []
     @Argument(help: "The spec.") var spec: String
 
     /// The whole verb, from its words to the exit status.
     static func main(words: [String]) -> Int32 {
         signal(SIGPIPE, SIG_IGN)
         do {
-            let verb = try parse(words)
+            // With --help the parser's answer is another command of its own.
+            var command = try parseAsRoot(words)
+            guard let verb = command as? BuildVerb else {
+                try command.run()
+                return 0
+            }
             return try verb.perform()
         } catch let error as HatcheryError {
             return fail("\(error)", ExitStatus.of(error))
         } catch let error as ConfigurationError {
             return fail("\(error)", ExitStatus.hatcheryFailed)
         } catch {
-            let message = fullMessage(for: error).replacing("Usage: build-verb", with: "Usage: hatchery build")
+            let message = fullMessage(for: error)
             if exitCode(for: error) == .success {
                 try? writeAll(STDOUT_FILENO, Array((message + "\n").utf8))
                 return 0
@@ -101,7 +110,7 @@ struct BuildVerb: ParsableArguments {
             options.pullRequest.commitCount = commitCount
         }
         options.isInPlace = inPlace
-        options.required = require ?? []
+        options.required = require.reduce([]) { $0.union($1) }
         options.outputs = try outputs.map { text in
             let out = try FlagValues.fileOut(text)
             let parts = out.path.split(separator: "/")

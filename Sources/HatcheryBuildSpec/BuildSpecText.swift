@@ -67,9 +67,9 @@ enum BuildSpecText {
 
     private static let packageIndex = Schema<RawIndex>([
         servers,
-        .value("extra-index-url", \.extraIndexURLs, .list(of: line), "More package indexes"),
-        .value("trusted-host", \.trustedHosts, .list(of: line), "Hosts without a valid certificate"),
-        .value("find-links", \.findLinks, .list(of: line), "Places with package files"),
+        .value("extra-index-url", \.extraIndexURLs, .list(orOne: line), "More package indexes"),
+        .value("trusted-host", \.trustedHosts, .list(orOne: line), "Hosts without a valid certificate"),
+        .value("find-links", \.findLinks, .list(orOne: line), "Places with package files"),
     ])
 
     /// What is written into a line of a file may not begin another one.

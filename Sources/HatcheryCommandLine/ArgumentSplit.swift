@@ -10,7 +10,7 @@ public struct ArgumentSplit: Sendable, Hashable {
 
     /// Options without a value. Every other option takes the next word, also one that starts with a dash.
     static let longFlags: Set<String> = [
-        "--tail", "--json", "--detach", "--help", "--version", "--interactive", "--tty", "--progress",
+        "--tail", "--json", "--detach", "--help", "--version", "--interactive", "--tty", "--progress", "--imports",
     ]
     static let shortFlags: Set<Character> = ["i", "t", "h"]
     static let shortOptions: Set<Character> = ["v", "w", "e", "m", "c", "f"]
@@ -18,13 +18,19 @@ public struct ArgumentSplit: Sendable, Hashable {
     /// - Parameters:
     ///   - arguments: behind the verb.
     ///   - isPython: whether -c and -m end our options, as they do for python3.
-    public init(_ arguments: [String], isPython: Bool) {
+    ///   - isCall: whether options may stand behind the first word too, as in `call HANDLER --zygote NAME`.
+    public init(_ arguments: [String], isPython: Bool, isCall isInterleaved: Bool = false) {
         var words = arguments[...]
-        var isCall = false
+        var isCall = isInterleaved
         while let word = words.first {
             if word == "--" {
-                rest = Array(words.dropFirst())
+                rest += words.dropFirst()
                 return
+            }
+            if isInterleaved, word == "-" || !word.hasPrefix("-") || ArgumentSplit.isNumber(word) {
+                rest.append(word)
+                words = words.dropFirst()
+                continue
             }
             if word == "-" || !word.hasPrefix("-") || (isCall && ArgumentSplit.isNumber(word)) { break }
             words = words.dropFirst()
@@ -53,7 +59,7 @@ public struct ArgumentSplit: Sendable, Hashable {
                 options.append(word)
             }
         }
-        rest = Array(words)
+        rest += words
     }
 
     /// A negative number is an argument of a call, not an option: no option of ours is a digit.

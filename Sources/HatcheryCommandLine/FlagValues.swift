@@ -26,8 +26,9 @@ public enum FlagValues {
         guard parts[0].hasPrefix("/") else {
             throw ValueTextError("'\(text)' is not a temporary file system; write DST or DST:SIZE with an absolute DST")
         }
-        return SpawnRequest.TemporaryFileSystem(
-            destination: parts[0], size: parts.count == 2 ? try ByteSize.parse(parts[1]) : nil)
+        let size = parts.count == 2 ? try ByteSize.parse(parts[1]) : nil
+        if size == 0 { throw ValueTextError("'\(text)' has no room for anything; leave the size out, and it shares the disk limit") }
+        return SpawnRequest.TemporaryFileSystem(destination: parts[0], size: size)
     }
 
     /// `FILE[:DST]`
@@ -56,9 +57,14 @@ public enum FlagValues {
     /// `NAME=VALUE`; `NAME` alone passes the caller's own value on, where there is one.
     public static func variable(_ text: String) throws -> (name: String, value: String)? {
         if let equals = text.firstIndex(of: "="), equals != text.startIndex {
+            guard !text[..<equals].contains(where: \.isWhitespace) else {
+                throw ValueTextError("'\(text[..<equals])' is not the name of a variable")
+            }
             return (String(text[..<equals]), String(text[text.index(after: equals)...]))
         }
-        guard !text.isEmpty, !text.hasPrefix("=") else { throw ValueTextError("'\(text)' is not NAME=VALUE") }
+        guard !text.isEmpty, !text.hasPrefix("="), !text.contains(where: \.isWhitespace) else {
+            throw ValueTextError("'\(text)' is not NAME=VALUE")
+        }
         return getenv(text).map { (text, String(cString: $0)) }
     }
 
@@ -71,20 +77,27 @@ public enum FlagValues {
             throw ValueTextError("--env-file: \(error)")
         }
         var variables: [(name: String, value: String)] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            if line.isEmpty || line.hasPrefix("#") || line == "\r" { continue }
-            guard let entry = try? variable(line.hasSuffix("\r") ? String(line.dropLast()) : String(line)) else {
-                if !line.contains("=") && !line.isEmpty { continue }
+        // By scalars: CR and LF together are one character to Swift, which is not the character LF.
+        for (number, scalars) in text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let line = String(Substring(scalars.last == "\r" ? scalars.dropLast() : scalars))
+            if line.isEmpty || line.hasPrefix("#") { continue }
+            do {
+                // NAME alone is nothing where the caller has no such variable.
+                guard let entry = try variable(line) else { continue }
+                variables.append(entry)
+            } catch {
+                // The line may hold a secret, and is not repeated.
                 throw ValueTextError("--env-file: line \(number + 1) of \(path) is not NAME=VALUE")
             }
-            variables.append(entry)
         }
         return variables
     }
 
     public static func layers(_ text: String) throws -> LayerSet {
         var layers: LayerSet = []
-        for name in text.split(separator: ",") {
+        // An empty name is an error: a list that came out empty by mistake must not mean that nothing is required.
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let name = part.drop { $0 == " " }
             guard let layer = Layer(name: String(name)) else {
                 let known = Layer.allCases.map(\.name).joined(separator: " ")
                 throw ValueTextError("'\(name)' is not a layer; these are: \(known)")
@@ -99,6 +112,20 @@ public enum FlagValues {
             throw ValueTextError("'\(text)' is not a network; write none, loopback or nat")
         }
         return network
+    }
+
+    /// A whole number, without sign.
+    public static func count(_ text: String) throws -> UInt64 {
+        guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let value = UInt64(text) else {
+            throw ValueTextError("'\(text)' is not a whole number")
+        }
+        return value
+    }
+
+    /// A path as the sandbox has it.
+    public static func insidePath(_ text: String) throws -> String {
+        guard text.hasPrefix("/") else { throw ValueTextError("'\(text)' is not an absolute path of the sandbox, such as /tmp") }
+        return text
     }
 
     /// A positive number of processors.

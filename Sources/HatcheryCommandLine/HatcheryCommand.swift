@@ -28,6 +28,10 @@ public struct HatcheryCommand: ParsableCommand {
         // A reader that is gone is an error of write(2) here, so that what was begun is also ended.
         signal(SIGPIPE, SIG_IGN)
         Console.openMissingStreams()
+        if let verb = words.first, !verb.hasPrefix("-"), verb != "help", !isVerb(verb) {
+            Console.error("hatchery: there is no verb '\(verb)'\n  hatchery --help lists those that there are")
+            return ExitStatus.hatcheryFailed
+        }
         if words.first == "build" { return BuildCommand.become(Array(words.dropFirst())) }
         do {
             var command = try parseAsRoot(divided(words))
@@ -35,21 +39,25 @@ public struct HatcheryCommand: ParsableCommand {
                 try command.run()
                 return 0
             }
-            return verb.perform()
+            return Console.status(verb.perform())
         } catch {
             if exitCode(for: error) == .success {
                 Console.output(fullMessage(for: error) + "\n")
-                return 0
+                return Console.status(0)
             }
             Console.error(fullMessage(for: error))
             return ExitStatus.hatcheryFailed
         }
     }
 
+    private static func isVerb(_ word: String) -> Bool {
+        configuration.subcommands.contains { $0.configuration.commandName == word }
+    }
+
     /// The words with the program's own ones behind a `--`, where the parser leaves them alone.
     static func divided(_ words: [String]) -> [String] {
-        guard let verb = words.first, ["run", "python", "session"].contains(verb) else { return words }
-        let split = ArgumentSplit(Array(words.dropFirst()), isPython: verb == "python")
+        guard let verb = words.first, ["run", "python", "session", "call"].contains(verb) else { return words }
+        let split = ArgumentSplit(Array(words.dropFirst()), isPython: verb == "python", isCall: verb == "call")
         return [verb] + split.options + (split.rest.isEmpty ? [] : ["--"] + split.rest)
     }
 }
@@ -98,7 +106,30 @@ enum Console {
         }
     }
 
-    static func output(_ text: String) { try? writeAll(STDOUT_FILENO, Array(text.utf8)) }
+    /// The first errno of writing what was asked for. One thread writes, and reads it at the end.
+    nonisolated(unsafe) private(set) static var outputErrno: Int32 = 0
+
+    static func output(_ text: String) { output(Array(text.utf8)) }
+
+    static func output(_ bytes: [UInt8]) {
+        do throws(SystemError) {
+            try writeAll(STDOUT_FILENO, bytes)
+        } catch {
+            if outputErrno == 0 { outputErrno = error.errno }
+        }
+    }
+
+    /// The exit status of a verb, unless what it had to say did not reach our caller.
+    static func status(_ status: Int32) -> Int32 {
+        switch outputErrno {
+        case 0: return status
+        // What a program that writes into a closed pipe dies of.
+        case EPIPE: return ExitStatus.signal(SIGPIPE)
+        default:
+            error("hatchery: writing the output: \(ErrnoNames.describe(outputErrno))\n  make room there, or send it elsewhere")
+            return ExitStatus.hatcheryFailed
+        }
+    }
 
     static func error(_ text: String) { try? writeAll(STDERR_FILENO, Array((text + "\n").utf8)) }
 

@@ -31,6 +31,7 @@ struct PythonCommand: Verb {
         help: ArgumentHelp(
             "Save the figures that the program leaves open there, as figure-N.png.", valueName: "dir"))
     var plots: String?
+    @Flag(help: "Tell on stderr which modules the program imported beyond the zygote's preload.") var imports = false
     @Argument(help: "The script, and its arguments.") var words: [String] = []
 
     func validate() throws {
@@ -56,7 +57,7 @@ struct PythonCommand: Verb {
     }
 
     func perform() -> Int32 {
-        RunDriver.perform(flags, plots: plots) { _ throws(HatcheryError) in try payload() }
+        RunDriver.perform(flags, plots: plots, tellsImports: imports) { _ throws(HatcheryError) in try payload() }
     }
 
     private var isInteractive: Bool { flags.interactive && flags.tty }

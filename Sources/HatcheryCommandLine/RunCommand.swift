@@ -11,7 +11,7 @@ struct RunCommand: Verb {
 
     @OptionGroup(title: "Sandbox") var flags: SandboxFlags
     @Option(
-        name: .customShort("m"), help: ArgumentHelp("The same as --memory.", valueName: "size"),
+        name: .customShort("m"), parsing: .unconditional, help: ArgumentHelp("The same as --memory.", valueName: "size"),
         transform: ByteSize.parse)
     var memory: UInt64?
     @Argument(help: "The program, and its arguments.") var command: [String] = []

@@ -7,7 +7,7 @@ import HatcherySystem
 /// handed from thread to thread on the way.
 enum RunDriver {
     static func perform(
-        _ flags: SandboxFlags, plots: String? = nil,
+        _ flags: SandboxFlags, plots: String? = nil, tellsImports: Bool = false,
         payload makePayload: (inout SandboxOptions) throws(HatcheryError) -> Payload
     ) -> Int32 {
         var zygote = flags.zygote ?? ""
@@ -19,6 +19,7 @@ enum RunDriver {
             try streams(&options, flags)
             options.filesOut = flags.filesOut
             options.plots = plots
+            options.tellsImports = tellsImports
             let prepared = try PreparedSpawn(payload, options)
             let reactor = try ownReactor()
             let connection = try DaemonLocator.connect(flags.daemon.socket, reactor: reactor, startsDaemon: true)
@@ -55,7 +56,7 @@ enum RunDriver {
     private static func streams(_ options: inout RunOptions, _ flags: SandboxFlags) throws(HatcheryError) {
         options.keepsTail = flags.tail
         options.stdinTime = flags.stdinTime
-        options.outputLimit = flags.output.map { Int($0) } ?? (flags.json ? 10 << 20 : nil)
+        options.outputLimit = flags.output.map { Int($0) }
         // The last bytes are known at the end only, so they are not passed through as they come.
         if !flags.json && !(flags.tail && flags.output != nil) {
             options.stdoutTarget = .forward(STDOUT_FILENO)
@@ -65,8 +66,11 @@ enum RunDriver {
             options.stdin = .descriptor(STDIN_FILENO)
         } else if let path = flags.stdin {
             do throws(SystemError) {
+                let file = try Files.open(path, flags: O_RDONLY | O_NOCTTY)
+                // read(2) of one fails, which would look like an empty stdin.
+                if Files.isDirectory(file.raw) { throw SystemError("open", errno: EISDIR, subject: path) }
                 // Held to the end of the process.
-                options.stdin = .descriptor(try Files.open(path, flags: O_RDONLY | O_NOCTTY).release())
+                options.stdin = .descriptor(file.release())
             } catch {
                 throw HatcheryError(.invalidRequest, side: .client, errno: error.errno, detail: "--stdin \"\(path)\"",
                     hint: "give a file that this user may read, or - for our own stdin")
@@ -102,7 +106,7 @@ enum RunDriver {
             Console.output(result.json + "\n")
         } else {
             if options.stdoutTarget == .collect {
-                try? writeAll(STDOUT_FILENO, result.stdoutBytes)
+                Console.output(result.stdoutBytes)
                 try? writeAll(STDERR_FILENO, result.stderrBytes)
             }
             Remarks.print(result, limit: outcome.spawned?.wallNanoseconds)

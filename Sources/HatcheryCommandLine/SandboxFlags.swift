@@ -6,8 +6,8 @@ import HatcheryProtocol
 struct SandboxFlags: ParsableArguments {
     @OptionGroup(title: "Daemon") var daemon: DaemonFlags
 
-    @Option(help: ArgumentHelp("The profile: a named configuration of the daemon.", valueName: "name"))
-    var profile = "default"
+    @Option(help: ArgumentHelp("The profile: a named configuration of the daemon (default: the zygote's own).", valueName: "name"))
+    var profile: String?
     @Option(
         help: ArgumentHelp("The zygote to hatch from (default: exec for run, python for python).", valueName: "name"))
     var zygote: String?
@@ -15,30 +15,43 @@ struct SandboxFlags: ParsableArguments {
     var title: String?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Wall clock limit (default: the profile's); 124 is the exit status when it is reached.", valueName: "sec"),
         transform: DurationText.parse)
     var time: Duration?
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("CPU time limit, of all processes together.", valueName: "sec"),
         transform: DurationText.parse)
     var cpuTime: Duration?
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Memory limit, of all processes together.", valueName: "size"), transform: ByteSize.parse)
     var memory: UInt64?
-    @Option(help: ArgumentHelp("Processes and threads alive at once.", valueName: "n")) var pids: UInt64?
     @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Processes and threads alive at once.", valueName: "n"), transform: FlagValues.count)
+    var pids: UInt64?
+    @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Processors' worth of CPU time; 0.5 is half of one.", valueName: "n"),
         transform: FlagValues.cpus)
     var cpus: Double?
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Bytes in the sandbox's own writable file systems.", valueName: "size"),
         transform: ByteSize.parse)
     var disk: UInt64?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Open descriptors of each process.", valueName: "n"), transform: FlagValues.count)
+    var files: UInt64?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
-            "Bytes kept of each stream; the rest is read and dropped. Default: 10M with --json, else everything.",
+            "Bytes kept of each stream; the rest is read and dropped. Default: the profile's with --json, else everything is passed on.",
             valueName: "size"), transform: ByteSize.parse)
     var output: UInt64?
     @Flag(help: "Keep the last bytes of each stream instead of the first ones.") var tail = false
@@ -46,7 +59,9 @@ struct SandboxFlags: ParsableArguments {
         parsing: .unconditional,
         help: ArgumentHelp("Data for stdin; - passes ours through (default: /dev/null).", valueName: "file"))
     var stdin: String?
-    @Option(help: ArgumentHelp("How long writing stdin may take.", valueName: "sec"), transform: DurationText.parse)
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("How long writing stdin may take.", valueName: "sec"), transform: DurationText.parse)
     var stdinTime: Duration?
     @Flag(name: [.customShort("i"), .long], help: "Pass our stdin through.") var interactive = false
     @Flag(
@@ -56,7 +71,7 @@ struct SandboxFlags: ParsableArguments {
 
     @Option(
         name: .customShort("v"), parsing: .unconditionalSingleValue,
-        help: ArgumentHelp("Mount SRC at DST, read-only unless :rw is said (SRC:DST[:ro or :rw]).", valueName: "mount"),
+        help: ArgumentHelp("Mount SRC at DST, read-only unless :rw is said (SRC:DST[:ro or :rw]). The sandbox's own user id writes there, with the rights of others.", valueName: "mount"),
         transform: FlagValues.mount)
     var volumes: [SandboxOptions.Mount] = []
     @Option(
@@ -66,7 +81,8 @@ struct SandboxFlags: ParsableArguments {
     var tmpfs: [SpawnRequest.TemporaryFileSystem] = []
     @Option(
         name: .customShort("w"),
-        help: ArgumentHelp("The working directory (default: the home directory).", valueName: "dir"))
+        help: ArgumentHelp("The working directory, an absolute path inside (default: the home directory).", valueName: "dir"),
+        transform: FlagValues.insidePath)
     var workingDirectory: String?
     @Option(
         name: .customShort("e"), parsing: .unconditionalSingleValue,
@@ -92,10 +108,14 @@ struct SandboxFlags: ParsableArguments {
     @Flag(help: "Show time, memory and output on stderr while it runs, where that is a terminal.") var progress = false
     @Flag(help: "One JSON object on stdout instead of the streams.") var json = false
     @Option(
+        parsing: .unconditionalSingleValue,
         help: ArgumentHelp("Fail instead of running with one of these layers missing.", valueName: "layer,..."),
         transform: FlagValues.layers)
-    var require: LayerSet?
-    @Option(help: ArgumentHelp("Seed every known random generator.", valueName: "n")) var seed: UInt64?
+    var require: [LayerSet] = []
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Seed every known random generator.", valueName: "n"), transform: FlagValues.count)
+    var seed: UInt64?
     @Flag(help: "Let the sandbox outlive this command; its id is printed, its streams are closed.") var detach = false
 
     func validate() throws {
@@ -120,6 +140,7 @@ struct SandboxFlags: ParsableArguments {
         options.pids = pids
         options.cpus = cpus
         options.disk = disk
+        options.openFiles = files
         options.network = net
         options.mounts = volumes
         options.temporaryFileSystems = tmpfs
@@ -130,7 +151,7 @@ struct SandboxFlags: ParsableArguments {
         options.terminal = tty ? CallersTerminal.size ?? TerminalSize() : nil
         options.environment =
             (tty ? [(name: "TERM", value: CallersTerminal.kind)] : []) + (try envFile.flatMap(FlagValues.variables(inFile:)) + environment.compactMap(FlagValues.variable))
-        options.required = require ?? []
+        options.required = require.reduce([]) { $0.union($1) }
         options.seed = seed
         options.detached = detach
         return options

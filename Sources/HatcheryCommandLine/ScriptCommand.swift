@@ -68,7 +68,8 @@ struct ScriptCommand: Verb {
             let file = try Files.open(String(argsJson.dropFirst()), flags: O_RDONLY | O_NOCTTY)
             return try readAll(file.raw, limit: limit)
         } catch {
-            throw HatcheryError(.invalidRequest, side: .client, errno: error.errno, detail: "--args-json \"\(argsJson)\"")
+            throw HatcheryError(.invalidRequest, side: .client, errno: error.errno, detail: "--args-json \"\(argsJson)\"",
+                hint: "@FILE names a file that this user may read")
         }
     }
 }
@@ -143,12 +144,12 @@ enum ScriptDriver {
             return
         }
         if flags.tail {
-            try? writeAll(STDOUT_FILENO, result.run.stdoutBytes)
+            Console.output(result.run.stdoutBytes)
             try? writeAll(STDERR_FILENO, result.run.stderrBytes)
         }
         Remarks.print(result.run, limit: outcome.spawned?.wallNanoseconds)
         for (name, total, limit) in [
-            ("stdout", outcome.stdout.total, run.options.outputLimit), ("stderr", outcome.stderr.total, run.options.stderrLimit),
+            ("stdout", outcome.stdout.total, outcome.stdoutLimit), ("stderr", outcome.stderr.total, outcome.stderrLimit),
         ] {
             guard let limit, total > UInt64(limit) else { continue }
             Console.error("hatchery: \(total - UInt64(limit)) bytes of \(name) were dropped, \(limit) were kept")

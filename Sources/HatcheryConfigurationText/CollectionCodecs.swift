@@ -1,4 +1,14 @@
 extension ValueCodec {
+    /// A list of `element`, or one alone.
+    package static func list<Element: Sendable>(orOne element: ValueCodec<Element>) -> ValueCodec where Value == [Element] {
+        let list = ValueCodec.list(of: element)
+        return ValueCodec(type: "\(list.type), or one alone", form: .list, format: list.format) {
+            node, path throws(ConfigurationError) in
+            if case .scalar = node.content { return [try element.decode(node, path: path)] }
+            return try list.decode(node, path: path)
+        }
+    }
+
     /// A list of `element`.
     package static func list<Element: Sendable>(of element: ValueCodec<Element>) -> ValueCodec where Value == [Element] {
         ValueCodec(

@@ -61,8 +61,10 @@ package struct Section: Sendable {
 }
 
 package func unknownKey(_ key: String, path: String, origin: ValueOrigin, known: [String]) -> ConfigurationError {
-    ConfigurationError(
-        origin: origin, path: joinPath(path, key), message: "unknown key", suggestion: nearestName(to: key, in: known))
+    let suggestion = nearestName(to: key, in: known)
+    // Where none is near, all of them help.
+    let message = suggestion == nil ? "unknown key; the keys here are \(known.joined(separator: ", "))" : "unknown key"
+    return ConfigurationError(origin: origin, path: joinPath(path, key), message: message, suggestion: suggestion)
 }
 
 /// One key of a table.

@@ -72,7 +72,7 @@ struct HatcheryDaemonCommand: ParsableCommand {
         do {
             let loaded = try Configuration.loadWithOrigins(
                 path: config, environment: Environment.current(), overrides: overrides)
-            if checkConfig { try ConfigurationCheck.perform(loaded.configuration) }
+            if checkConfig { try ConfigurationCheck.perform(loaded) }
             if let showPolicy {
                 let listing = try PolicyListing.of(profile: showPolicy, in: loaded.configuration, syscall: syscall)
                 try writeAll(STDOUT_FILENO, Array((json ? listing.json : listing.text).utf8))

@@ -30,6 +30,7 @@ public struct LaunchPlan: Sendable, Hashable {
         public static let seed: UInt16 = 7
         public static let workingDirectory: UInt16 = 8
         public static let plots: UInt16 = 9
+        public static let tellsImports: UInt16 = 10
     }
 
     public var mode: Mode
@@ -46,6 +47,8 @@ public struct LaunchPlan: Sendable, Hashable {
     public var workingDirectory: String?
     /// Python: where figures that are open at the end are saved.
     public var plots: String?
+    /// Python: whether the modules that the child imports itself are told on stderr.
+    public var tellsImports = false
 
     public init(
         mode: Mode, target: [UInt8] = [], source: [UInt8] = [], arguments: [[UInt8]] = [],
@@ -73,6 +76,7 @@ public struct LaunchPlan: Sendable, Hashable {
         if let seed { writer.append(tag: Tag.seed, integer: seed) }
         if let workingDirectory { writer.append(tag: Tag.workingDirectory, string: workingDirectory) }
         if let plots { writer.append(tag: Tag.plots, string: plots) }
+        if tellsImports { writer.append(tag: Tag.tellsImports, integer: UInt8(1)) }
         return writer.bytes
     }
 }

@@ -12,10 +12,12 @@ public struct Spawned: Sendable, Hashable {
     public var receipt: Receipt
     /// The limits in force.
     public var wallNanoseconds: UInt64
+    /// Bytes that the client may keep of each stream; nil from a daemon that does not say.
+    public var outputBytes: UInt64?
 
     public init(
         id: String, pid: Int32, zygote: String, generation: UInt32, nurseryHit: Bool, spawnNanoseconds: UInt64,
-        receipt: Receipt, wallNanoseconds: UInt64
+        receipt: Receipt, wallNanoseconds: UInt64, outputBytes: UInt64? = nil
     ) {
         self.id = id
         self.pid = pid
@@ -25,6 +27,7 @@ public struct Spawned: Sendable, Hashable {
         self.spawnNanoseconds = spawnNanoseconds
         self.receipt = receipt
         self.wallNanoseconds = wallNanoseconds
+        self.outputBytes = outputBytes
     }
 }
 

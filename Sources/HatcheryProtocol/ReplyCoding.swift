@@ -46,6 +46,7 @@ extension Spawned {
         writer.append(tag: 6, integer: spawnNanoseconds)
         writer.append(tag: 7) { receipt.encode(into: &$0) }
         writer.append(tag: 8, integer: wallNanoseconds)
+        if let outputBytes { writer.append(tag: 9, integer: outputBytes) }
         return writer.bytes
     }
 
@@ -64,6 +65,7 @@ extension Spawned {
             case 6: spawnNanoseconds = try field.integer()
             case 7: receipt = try Receipt(decoding: FieldReader(field.bytes))
             case 8: wallNanoseconds = try field.integer()
+            case 9: outputBytes = try field.integer()
             default: break
             }
         }

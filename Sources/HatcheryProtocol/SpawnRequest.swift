@@ -54,6 +54,7 @@ public struct SpawnRequest: Sendable, Hashable {
     }
 
     public var zygote: String
+    /// Empty takes the zygote's own.
     public var profile: String
     /// The process name in the title and in `hatchery ps`; empty takes the program's name.
     public var title: String
@@ -70,6 +71,10 @@ public struct SpawnRequest: Sendable, Hashable {
     public var diskBytes: UInt64?
     /// Thousandths of a core.
     public var milliCPUs: UInt64?
+    /// Open descriptors of each process.
+    public var openFiles: UInt64?
+    /// Bytes that the client wants to keep of each stream. The client counts them; the profile says how many it may ask for.
+    public var outputBytes: UInt64?
     /// Whether the sandbox outlives the connection.
     public var detached: Bool
     /// Layers without which the request fails instead of running.
@@ -88,7 +93,7 @@ public struct SpawnRequest: Sendable, Hashable {
     /// The caller's place in its trace, for the log and the audit.
     public var traceParent: TraceParent?
 
-    public init(zygote: String, profile: String = "default") {
+    public init(zygote: String, profile: String = "") {
         self.zygote = zygote
         self.profile = profile
         title = ""
@@ -131,6 +136,8 @@ extension SpawnRequest {
         static let failAt: UInt16 = 20
         static let traceParent: UInt16 = 40
         static let terminal: UInt16 = 21
+        static let openFiles: UInt16 = 22
+        static let outputBytes: UInt16 = 23
         // Inside mount, temporaryFileSystem and fileIn.
         static let destination: UInt16 = 1
         static let flag: UInt16 = 2
@@ -140,7 +147,7 @@ extension SpawnRequest {
     public func encoded() -> [UInt8] {
         var writer = FieldWriter()
         writer.append(tag: Tag.zygote, string: zygote)
-        writer.append(tag: Tag.profile, string: profile)
+        if !profile.isEmpty { writer.append(tag: Tag.profile, string: profile) }
         if !title.isEmpty { writer.append(tag: Tag.title, string: title) }
         if let network { writer.append(tag: Tag.network, integer: network.rawValue) }
         if stdinPipe { writer.append(tag: Tag.stdinPipe, integer: UInt8(1)) }
@@ -176,6 +183,8 @@ extension SpawnRequest {
         if let failAt { writer.append(tag: Tag.failAt, integer: failAt.rawValue) }
         if let traceParent { writer.append(tag: Tag.traceParent, string: traceParent.description) }
         if let terminal { writer.append(tag: Tag.terminal, integer: terminal.packed) }
+        if let openFiles { writer.append(tag: Tag.openFiles, integer: openFiles) }
+        if let outputBytes { writer.append(tag: Tag.outputBytes, integer: outputBytes) }
         return writer.bytes
     }
 
@@ -234,12 +243,14 @@ extension SpawnRequest {
                 }
                 traceParent = parent
             case Tag.terminal: terminal = TerminalSize(packed: try field.integer())
+            case Tag.openFiles: openFiles = try field.quantity(1...RequestBounds.mostOpenFiles)
+            // 0 is meant: read everything, keep nothing.
+            case Tag.outputBytes: outputBytes = try field.quantity(0...RequestBounds.largestBytes)
             // A request that says something unknown asks for something that it would not get.
             default: throw .unknownTag(field.tag)
             }
         }
         if zygote.isEmpty { throw .missing(tag: Tag.zygote) }
-        if profile.isEmpty { throw .missing(tag: Tag.profile) }
     }
 
     /// The inside of a mount, a temporary file system or a file.

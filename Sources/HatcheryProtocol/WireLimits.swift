@@ -38,4 +38,6 @@ public enum RequestBounds {
     public static let longestNanoseconds: UInt64 = 100 * 86_400 * 1_000_000_000
     public static let largestBytes: UInt64 = 1 << 50
     public static let mostProcesses: UInt64 = 4_194_304
+    /// The usual fs.nr_open, above which setrlimit fails.
+    public static let mostOpenFiles: UInt64 = 1_048_576
 }

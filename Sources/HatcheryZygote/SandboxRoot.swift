@@ -182,24 +182,19 @@ enum SandboxRoot {
     // step 13 (child)
     private static func attachExtraMounts(_ child: Child, root: Int32, scratch: Int32) throws(SystemError) {
         let setup = child.setup
-        for (number, temporary) in setup.temporaryFileSystems.enumerated() {
-            if temporary.size == 0 {
-                let name = "extra\(number)"
-                try checkErrno(mkdirat(scratch, name, 0o1777), "mkdirat", name)
-                try checkErrno(fchmodat(scratch, name, 0o1777, 0), "fchmodat", name)
-                let tree = try Mounts.cloneTree(at: scratch, name, recursive: false)
-                try place(tree.raw, temporary.destination, setup, root: root, scratch: scratch)
-                continue
-            }
-            let tree = try Mounts.make(
-                "tmpfs", options: [
-                    ("size", "\(temporary.size)"), ("nr_inodes", "\(max(64, temporary.size / 4096))"), ("mode", "1777"),
-                ],
-                attributes: [.noSetuid, .noDevices])
-            try place(tree.raw, temporary.destination, setup, root: root, scratch: scratch)
+        var extras = zip(setup.mounts, mountTrees(child)).map {
+            ExtraMount(path: PathWalk.components($0.destination), tree: $1, isOurs: false)
         }
-        for (mount, tree) in zip(setup.mounts, mountTrees(child)) {
-            try place(tree, mount.destination, setup, root: root, scratch: scratch)
+        for (number, temporary) in setup.temporaryFileSystems.enumerated() {
+            // Held to the end of the set-up, which closes all that is left by range (step 34).
+            let tree = try makeTemporary(temporary, number, scratch: scratch).release()
+            extras.append(ExtraMount(path: PathWalk.components(temporary.destination), tree: tree, isOurs: true))
+        }
+        // The outer ones first, whatever their kind: what is mounted later covers what lies below it. Equal ones in the request's order,
+        // mounts before file systems.
+        let ordered = extras.enumerated().sorted { ($0.element.path.count, $0.offset) < ($1.element.path.count, $1.offset) }.map(\.element)
+        for (index, extra) in ordered.enumerated() {
+            try place(extra, above: ordered[..<index], setup, root: root, scratch: scratch)
         }
         if let network = setup.network {
             try ChildNetwork.placeResolver(network.resolver, scratch: scratch, root: root)
@@ -209,15 +204,45 @@ enum SandboxRoot {
         }
     }
 
-    private static func place(
-        _ tree: Int32, _ destination: String, _ setup: SetupOrder, root: Int32, scratch: Int32
-    ) throws(SystemError) {
-        if let below = scratchPath(of: PathWalk.components(destination), setup) {
-            let parent = try PathWalk.makeParents(
-                of: below, below: scratch, mode: 0o755, owner: (setup.uid, setup.gid))
-            try RootAssembly.makeMountPoint(
-                at: parent.raw, PathWalk.components(below).last!, isDirectory: Files.isDirectory(tree))
+    /// A tree of the client's, or an empty file system of the sandbox's own.
+    private struct ExtraMount {
+        var path: [String]
+        var tree: Int32
+        var isOurs: Bool
+    }
+
+    private static func makeTemporary(
+        _ temporary: SetupOrder.TemporaryFileSystem, _ number: Int, scratch: Int32
+    ) throws(SystemError) -> Descriptor {
+        if temporary.size > 0 {
+            return try Mounts.make(
+                "tmpfs", options: [
+                    ("size", "\(temporary.size)"), ("nr_inodes", "\(max(64, temporary.size / 4096))"), ("mode", "1777"),
+                ],
+                attributes: [.noSetuid, .noDevices])
         }
-        try RootAssembly.attach(tree, root, destination)
+        let name = "extra\(number)"
+        try checkErrno(mkdirat(scratch, name, 0o1777), "mkdirat", name)
+        try checkErrno(fchmodat(scratch, name, 0o1777, 0), "fchmodat", name)
+        return try Mounts.cloneTree(at: scratch, name, recursive: false)
+    }
+
+    /// - Parameter above: what is in place already. In what is the sandbox's own, mount points are made; a client's tree is not
+    ///   written to, and must have them.
+    private static func place(
+        _ extra: ExtraMount, above: ArraySlice<ExtraMount>, _ setup: SetupOrder, root: Int32, scratch: Int32
+    ) throws(SystemError) {
+        let cover = above.last { extra.path.starts(with: $0.path) && extra.path.count > $0.path.count }
+        var own: (directory: Int32, below: String)?
+        if let cover {
+            if cover.isOurs { own = (cover.tree, extra.path.dropFirst(cover.path.count).joined(separator: "/")) }
+        } else if let below = scratchPath(of: extra.path, setup) {
+            own = (scratch, below)
+        }
+        if let own {
+            let parent = try PathWalk.makeParents(of: own.below, below: own.directory, mode: 0o755, owner: (setup.uid, setup.gid))
+            try RootAssembly.makeMountPoint(at: parent.raw, extra.path.last!, isDirectory: Files.isDirectory(extra.tree))
+        }
+        try RootAssembly.attach(extra.tree, root, extra.path.joined(separator: "/"))
     }
 }

@@ -9,7 +9,7 @@ import Testing
         ("profiles:\n  default:\n    limits:\n      wal: {max: 1s}",
             "h.yaml:4:7: profiles.default.limits.wal: unknown key; did you mean 'wall'?"),
         ("zygotes:\n  - {name: a, knid: exec}", "h.yaml:2:15: zygotes.a.knid: unknown key; did you mean 'kind'?"),
-        ("completely_different: 1", "h.yaml:1:1: completely_different: unknown key"),
+        ("socket: {completely_different: 1}", "h.yaml:1:10: socket.completely_different: unknown key; the keys here are path, mode, group"),
         ("zygotes:\n  - {kind: exec}", "h.yaml:2:5: zygotes[0]: the key 'name' is missing"),
         ("zygotes:\n  - {name: a}", "h.yaml:2:5: zygotes.a: the key 'kind' is missing"),
         // Types.

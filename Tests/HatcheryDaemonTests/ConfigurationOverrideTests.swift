@@ -102,6 +102,11 @@ import Testing
         #expect(origins["ids.base"] == .builtIn)
         #expect(loaded.listing.first { $0.path == "idle_exit" }?.text == "5m")
 
+        try "zygotes:\n  - {name: p, kind: python, interpreter: /no/such}\n".write(toFile: file, atomically: false, encoding: .utf8)
+        let wrong = try Configuration.loadWithOrigins(path: file, environment: [:], overrides: [])
+        let error = #expect(throws: ConfigurationError.self) { try ConfigurationCheck.perform(wrong) }
+        #expect(error?.description.hasPrefix("\(file):2:42: zygotes.p.interpreter: /no/such: ENOENT") == true, "\(String(describing: error))")
+
         try FileManager.default.setAttributes([.posixPermissions: 0o646], ofItemAtPath: file)
         #expect(throws: ConfigurationError(origin: nil, message: "\(file): everybody can write this file; chmod o-w it")) {
             try Configuration.load(path: file, environment: [:], overrides: [])

@@ -111,13 +111,14 @@ struct BuildSpecTests {
             pypi:
               index-servers: {main: {repository: "https://up.example/", username: me, password-secret: PW}}
               extra-index-url: [https://a.example/simple, https://b.example/simple]
-              trusted-host: [a.example]
+              trusted-host: a.example
               find-links: [/work/wheels]
             execute: [a]
             """)
         let files = Dictionary(uniqueKeysWithValues: read.packageIndex.files(secrets: ["PW": "s3cret"]).map { ($0.path, $0.text) })
         #expect(files[".pypirc"] == "[distutils]\nindex-servers =\n    main\n\n[main]\nrepository = https://up.example/\nusername = me\npassword = s3cret\n")
         #expect(files[".config/pip/pip.conf"]?.contains("extra-index-url =\n    https://a.example/simple\n    https://b.example/simple\n") == true)
+        #expect(files[".config/pip/pip.conf"]?.contains("trusted-host =\n    a.example\n") == true)
         #expect(read.packageIndex.files(secrets: [:])[0].text.contains("password") == false)
     }
 }

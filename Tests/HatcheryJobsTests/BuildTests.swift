@@ -44,6 +44,24 @@ struct BuildTests {
         #expect(staged.stdout.contains("this would publish version 1.0.42\n"))
     }
 
+    @Test func aPhaseThatCannotBeginIsAnErrorInEveryReport() async throws {
+        let folder = Folder()
+        let ended = try await run(
+            "environment: {profile: nobody}\nexecute: [make]", ["--json", "--junit", "junit.xml"], in: folder)
+        #expect(ended.status == 125)
+        #expect(try report(ended)["outcome"] as? String == "failed")
+        let junit = folder.read("junit.xml")
+        #expect(junit.contains("<testsuites name=\"\" tests=\"2\" failures=\"0\" errors=\"1\""), "\(junit)")
+        #expect(junit.contains("<error message=\"front: admit the request: no profile is called &quot;nobody&quot;"), "\(junit)")
+    }
+
+    @Test func itsHelpIsThatOfAVerb() async throws {
+        let help = try await build(["--help"])
+        #expect(help.status == 0 && help.stdout.contains("USAGE: hatchery build [options] SPEC.yml"), "\(help.stdout)")
+        let wrong = try await build(["--exlain", "b.yml"])
+        #expect(wrong.status == 125 && wrong.stderr.contains("hatchery build --help"), "\(wrong.stderr)")
+    }
+
     @Test func aWrongSpecNeverRunsItsFirstStep() async throws {
         for wrong in ["execute: [touch ran, make | tee]", "execute: [touch ran]\nexekute: [x]", "install: [touch ran]\nexecute: {grant: {secrets: [x]}, steps: [a]}"] {
             let folder = Folder()

@@ -68,6 +68,8 @@ struct HostilePathTests {
         for name in ["file.sh", "folder/ok.sh", "out/passwd", "out/x.sh", "passwd.sh", "proc/x.sh", "loop.sh", "dangling.sh"] {
             #expect(refusal(folder, name) == .notPermitted)
         }
+        let error = #expect(throws: HatcheryError.self) { try ScriptFile("file.sh", policy: ScriptPolicy(baseDirectory: folder.path)) }
+        #expect(error?.description.contains("symbolic link") == true)
     }
 
     @Test func whatIsNoRegularFileIsRefusedAndNotOpened() throws {
@@ -125,7 +127,7 @@ struct HostilePathTests {
         #expect(refusal(folder, "none.sh") == .programNotFound)
         #expect(refusal(folder, "none/x.sh") == .programNotFound)
         #expect(refusal(folder, "file.sh/x.sh") == .programNotFound)
-        #expect(refusal(folder, "x.sh", { $0.baseDirectory += "/none" }) == .programNotFound)
+        #expect(refusal(folder, "x.sh", { $0.baseDirectory += "/none" }) == .invalidRequest)
     }
 
     @Test func aScriptWithoutEndIsRefused() {
@@ -182,7 +184,8 @@ struct HostilePathTests {
             #expect(throws: HatcheryError.self) { try ScriptRun.bounded(RunOptions(time: time), policy) }
         }
         var wide = RunOptions()
-        wide.outputLimit = nil
+        #expect(try ScriptRun.bounded(wide, policy).ceiling == .init(stdout: 10 << 20, stderr: 1 << 20))
+        (wide.outputLimit, wide.stderrLimit) = (1 << 30, 1 << 30)
         let bounded = try ScriptRun.bounded(wide, policy)
         #expect(bounded.outputLimit == 10 << 20 && bounded.stderrLimit == 1 << 20)
     }

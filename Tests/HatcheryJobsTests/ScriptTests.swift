@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Hatchery
 import HatcheryJobs
+import HatcheryProtocol
 import HatcheryTestSupport
 import Testing
 
@@ -41,6 +42,20 @@ struct ScriptTests {
         #expect(try await scripts.run("s.py", options: options).run.stdout.hasPrefix("''"))
     }
 
+    @Test func anInterpreterThatIsNamedRunsIt() async throws {
+        let folder = Folder()
+        folder.write("s.py", "whatever")
+        var policy = ScriptPolicy(baseDirectory: folder.path)
+        policy.interpreters[".py"] = "/bin/echo"
+        let result = try await ScriptRunner(try await Beds.root().client(), policy: policy).run("s.py")
+        #expect(result.run.stdout == "/tmp/hatchery-script/s.py\n")
+        // A zygote that is named is nearer to the run than the policy.
+        var options = RunOptions()
+        options.zygote = "python"
+        folder.write("s.py", "print('warm')")
+        #expect(try await ScriptRunner(try await Beds.root().client(), policy: policy).run("s.py", options: options).run.stdout == "warm\n")
+    }
+
     @Test func whatIsRunIsWhatWasRead() async throws {
         // The file is exchanged and written over after the check; the script's own sleep gives time for it.
         let folder = Folder()
@@ -63,6 +78,10 @@ struct ScriptTests {
     @Test func theValueIsOfferedOnlyWhereItIsOneAndWhole() async throws {
         #expect(try await run("s.sh", "echo ' {\"a\": [1, null, \"\\u00e9\"]} '").value == .object(["a": .array([.integer(1), .null, .string("é")])]))
         #expect(try await run("s.sh", "echo 1 2").value == nil)
+        // The result stays one line whatever the script's layout.
+        let pretty = try await run("s.sh", "printf '{\n  \"a\": \"x\\\\ny\"\r\n}\n'")
+        #expect(pretty.value == .object(["a": .string("x\ny")]))
+        #expect(!pretty.json.contains("\n") && JSONText.value(of: Array(pretty.json.utf8))?["script"]?["value"] == pretty.value)
         var options = RunOptions()
         options.outputLimit = 2
         #expect(try await run("s.sh", "echo 1234", options).value == nil)

@@ -72,7 +72,8 @@ struct Samples: Sendable {
     var zygoteSpec = ZygoteSpec()
     var spawned = Spawned(
         id: "a1", pid: 4711, zygote: "python", generation: 4, nurseryHit: true, spawnNanoseconds: 210_000,
-        receipt: Receipt(active: .all, missing: [.init(layer: .landlock, why: "the kernel has none")]), wallNanoseconds: 1)
+        receipt: Receipt(active: .all, missing: [.init(layer: .landlock, why: "the kernel has none")]), wallNanoseconds: 1,
+        outputBytes: 2)
     var ended = Ended(id: "a1", verdict: .timedOut)
     var error = HatcheryError(
         .setupFailed, side: .child, step: .capabilities, errno: 1, detail: "drop", hint: "mend it so",
@@ -96,6 +97,8 @@ struct Samples: Sendable {
         spawnRequest.processes = 4
         spawnRequest.diskBytes = 5
         spawnRequest.milliCPUs = 6
+        spawnRequest.openFiles = 7
+        spawnRequest.outputBytes = 8
         spawnRequest.detached = true
         spawnRequest.required = .all
         spawnRequest.without = LayerSet(.seccomp)

@@ -45,6 +45,21 @@ struct ArgumentTests {
         #expect(split("-f m:f --json-args [1]").options == ["-f", "m:f", "--json-args", "[1]"])
     }
 
+    @Test func optionsOfACallMayStandAnywhere() throws {
+        let words = HatcheryCommand.divided(["call", "m:f", "-3", "--zygote", "warm", "x", "--json", "--", "--time"])
+        let call = try #require(try HatcheryCommand.parseAsRoot(words) as? CallCommand)
+        #expect(call.words == ["m:f", "-3", "x", "--time"])
+        #expect(call.flags.zygote == "warm" && call.flags.json)
+        let named = HatcheryCommand.divided(["call", "m:f", "--json-args", "[-1]"])
+        #expect(try #require(try HatcheryCommand.parseAsRoot(named) as? CallCommand).jsonArgs == "[-1]")
+    }
+
+    @Test func everyRequirementCounts() throws {
+        let words = HatcheryCommand.divided(["run", "--require", "seccomp, pidns", "--require", "cgroup", "x"])
+        let run = try #require(try HatcheryCommand.parseAsRoot(words) as? RunCommand)
+        #expect(try run.flags.sandbox().required == [LayerSet(.seccomp), LayerSet(.pidns), LayerSet(.cgroup)])
+    }
+
     @Test func shortFlagsMayStandTogetherAndValuesMayBeginWithADash() {
         #expect(split("-it -eA=B -v /a:/b x", python: false).options == ["-i", "-t", "-e", "A=B", "-v", "/a:/b"])
         #expect(split("--stdin - cat", python: false) == split("--stdin - cat"))
@@ -54,7 +69,8 @@ struct ArgumentTests {
 
     @Test func theSplitKnowsEveryFlagOfTheParser() throws {
         for name in ArgumentSplit.longFlags.subtracting(["--help", "--version", "--tty"]) {
-            _ = try HatcheryCommand.parseAsRoot(HatcheryCommand.divided(["run", name, "x"]).filter { $0 != "" })
+            let verb = name == "--imports" ? "python" : "run"
+            _ = try HatcheryCommand.parseAsRoot(HatcheryCommand.divided([verb, name, "x"]).filter { $0 != "" })
         }
         #expect(HatcheryCommand.helpMessage(for: RunCommand.self).contains("--tail"))
     }

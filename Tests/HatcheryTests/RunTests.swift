@@ -258,7 +258,7 @@ extension RunTests {
         ]
         let files = try await front.client().run(.program("x"), options).files
         #expect(files.map(\.bytes) == [0, 64 << 20, 0])
-        #expect(files[0].error == "ENOENT (No such file or directory)")
+        #expect(files[0].error?.hasPrefix("ENOENT (No such file or directory)") == true)
         #expect(files[1].error == nil)
         #expect(files[2].error?.contains("EFBIG") == true)
         var status = stat()

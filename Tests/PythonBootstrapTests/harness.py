@@ -26,7 +26,7 @@ def memory_file(content):
     return descriptor
 
 
-def plan(mode, target="", source=b"", arguments=(), environment=(), json_arguments=None, seed=None):
+def plan(mode, target="", source=b"", arguments=(), environment=(), json_arguments=None, seed=None, tells_imports=False):
     """LaunchPlan.encoded() of Sources/HatcheryProtocol/LaunchPlan.swift."""
     fields = [(1, bytes([mode])), (2, os.fsencode(target)), (3, source.encode() if isinstance(source, str) else source)]
     fields += [(4, os.fsencode(argument)) for argument in arguments]
@@ -35,6 +35,8 @@ def plan(mode, target="", source=b"", arguments=(), environment=(), json_argumen
         fields.append((6, json_arguments.encode()))
     if seed is not None:
         fields.append((7, struct.pack("<Q", seed)))
+    if tells_imports:
+        fields.append((10, b"\1"))
     return b"".join(struct.pack("<HI", tag, len(value)) + value for tag, value in fields if value or tag == 4)
 
 

@@ -423,6 +423,17 @@ class Randomness(Case):
                       "n.seed(1); importlib.reload(n)")
             self.assertEqual(self.script(source, zygote=bare, seed=1).triple(), (0, b"numpy.random SourceFileLoader False\n", b""))
 
+    @needs("matplotlib")
+    def test_matplotlib_draws_without_a_window(self):
+        source = "import matplotlib\nprint(matplotlib.get_backend().lower())\nimport matplotlib.pyplot as p\np.plot([1, 2]); print(p.get_backend().lower())"
+        wish = ["MPLBACKEND=svg", "HOME=/tmp", "MPLCONFIGDIR=/tmp/hatchery-test-matplotlib"]
+        self.addCleanup(shutil.rmtree, "/tmp/hatchery-test-matplotlib", True)
+        with Zygote(["matplotlib"], environment={"MPLCONFIGDIR": "/tmp/hatchery-test-matplotlib"}) as preloaded:
+            for zygote in (self.zygote, preloaded):
+                for environment, backend in ((wish[1:], "agg"), (wish, "svg")):
+                    result = self.script(source, zygote=zygote, environment=environment)
+                    self.assertEqual((result.status, result.stdout.decode()), (0, f"{backend}\n{backend}\n"), result.stderr)
+
     def test_a_seed_leaves_modules_of_the_same_name_alone(self):
         self.file("torch.py", "print('mine')\n")
         self.file("numpy/__init__.py", "")
@@ -506,6 +517,15 @@ class Preload(Case):
             self.assertEqual(zygote.greeting, "ready")
         # No key of the configuration makes an exception: the library would refuse the zygote anyway.
         self.assertIn("lib started 1 thread(s)", self.failing(["lib"], allow_threads=["lib"]))
+
+    def test_what_a_child_imports_again_is_told(self):
+        source = "import json, json.tool, xml.dom.minidom, sys; raise SystemExit(3)"
+        result = self.script(source, tells_imports=True)
+        self.assertEqual((result.status, result.stdout), (3, b""))
+        told = re.fullmatch(rb"hatchery: imported beyond the preload: (.*)\n", result.stderr)[1].split(b", ")
+        self.assertEqual([name for name in told if name in (b"json", b"json.tool", b"xml", b"xml.dom", b"sys", b"__main__")], [b"json.tool", b"xml"])
+        self.assertEqual(self.script("import json", tells_imports=True).stderr, b"hatchery: imported beyond the preload: nothing\n")
+        self.assertEqual(self.script(source).stderr, b"")
 
     def test_imports_are_done_once_in_the_zygote(self):
         self.file("lib.py", "import os\npid = os.getpid()\n")

@@ -106,6 +106,7 @@ import Testing
         }
         #expect(stalled.verdict == .stdinStalled)
         #expect(!stalled.stdinWritten && stalled.stdout == "before\n")
+        #expect(stalled.evidence.limit == "stdin" && stalled.evidence.observed?.hasSuffix("s") == true)
         let late = try await untilItSpeaks { limit in
             var options = options
             options.time = limit

@@ -132,7 +132,6 @@ import Testing
         let connection = try RawConnection(try Beds.root())
         var wrong: [[UInt8]] = [[], [1, 0], [1, 0, 255, 255, 255, 255]]
         wrong.append(LaunchPlan(mode: .program).encoded())
-        wrong.append(LaunchPlan(mode: .script, target: [65], source: [65]).encoded())
         wrong.append(LaunchPlan(mode: .program, target: [65, 0, 66]).encoded())
         wrong.append(LaunchPlan(mode: .program, target: [65], arguments: [[0]]).encoded())
         wrong.append(LaunchPlan(mode: .program, target: [65], environment: [Array("novalue".utf8)]).encoded())
@@ -143,6 +142,11 @@ import Testing
             try connection.send(frame(Self.good, count: 1), [sealed.raw])
             #expect(try connection.failure()?.kind == .malformed, "\(bytes.prefix(40))")
         }
+        // Well-formed, and for another kind of zygote: a mistake of people rather than of programs.
+        let script = try plan(LaunchPlan(mode: .script, target: [65], source: [65]).encoded())
+        try connection.send(frame(Self.good, count: 1), [script.raw])
+        let error = try connection.failure()
+        #expect(error?.kind == .invalidRequest && error?.description.contains("of kind exec, which runs no Python") == true)
     }
 
     @Test func aFloodOfConnectionsLeavesTheDaemonServing() async throws {

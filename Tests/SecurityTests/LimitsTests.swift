@@ -34,6 +34,20 @@ import Testing
         #expect(try await runWithMemory(.exec, code).verdict == .memoryLimit)
     }
 
+    /// What is killed together with its init is reaped by nobody: its time would be missing in the result.
+    @Test(arguments: [
+        "while True: pass", "import os\nif os.fork() == 0:\n    os.setsid()\n    while True: pass\nimport time; time.sleep(60)",
+    ])
+    func cpuTimeOfWhatWasKilledIsCounted(_ code: String) async throws {
+        for zygote in Probe.Zygote.allCases {
+            let result = try await Beds.root().client().run(
+                Probe.payload(zygote, code: code), RunOptions(time: Beds.time(.seconds(2))))
+            #expect(result.verdict == .timedOut)
+            // The machine may be busy with other tests.
+            #expect(result.usage.cpuSeconds > result.usage.wallSeconds / 20, "\(zygote)")
+        }
+    }
+
     @Test func readingWhatWasPreloadedCostsNothing() async throws {
         let daemon = try TestDaemon(
             """

@@ -27,6 +27,31 @@ import Testing
         return path
     }
 
+    /// What is mounted later covers what lies below it: a file system of one's own inside a mount would be the mount's directory.
+    @Test(arguments: [nil, UInt64(1 << 20)])
+    func mountsInEachOtherAreAttachedFromTheOutsideIn(_ size: UInt64?) async throws {
+        var options = RunOptions()
+        options.mounts = [
+            .init("/usr/share", at: "/own/a/share"), .init("/usr", at: "/outer"), .init("/etc/hosts", at: "/tmp/mine/b/hosts"),
+            .init("/etc/hosts", at: "/outer/share/hosts"),
+        ]
+        options.temporaryFileSystems = [
+            .init(destination: "/outer/share", size: size), .init(destination: "/own", size: size),
+            .init(destination: "/tmp/mine", size: size), .init(destination: "/own/deeper/still", size: size),
+        ]
+        let script = """
+            test -d /own/a/share/doc && ls /outer/share && test -d /outer/lib && cat /tmp/mine/b/hosts > /own/copy \
+              && echo x > /own/deeper/still/file && echo x > /outer/share/file && cmp /own/copy /outer/share/hosts && echo whole
+            """
+        let result = try await Beds.root().client().run(.program("/bin/sh", ["-c", script]), options)
+        #expect(result.stdout == "hosts\nwhole\n", "\(result.stderr)")
+        // A client's tree is not written to: there the mount point must be.
+        options.mounts = [.init("/usr", at: "/outer"), .init("/etc", at: "/outer/no-such-place")]
+        options.temporaryFileSystems = []
+        let error = await #expect(throws: HatcheryError.self) { try await Beds.root().client().run(.program("/bin/true"), options) }
+        #expect(error?.step == .extraMounts && error?.hint.contains("inside another mount") == true)
+    }
+
     @Test(.enabled(if: hasStaticBusybox), arguments: [false, true])
     func aRootOfOneStaticProgramRuns(_ hostile: Bool) async throws {
         let path = try makeRoot(hostile: hostile)

@@ -108,4 +108,26 @@ import Testing
         try await child.kill()
         #expect(try await child.wait().verdict == .cancelled)
     }
+
+    @Test func aCallsValueIsTheLastLineWhateverEndsTheOnesBefore() async throws {
+        let client = try await Beds.root().client()
+        let value = try await client.call("builtins:eval", "print('x\\r') or 7", returning: Int.self, zygote: "python")
+        #expect(value == 7)
+    }
+
+    @Test func withoutATitleTheListHasTheNameOfWhatRuns() async throws {
+        let client = try await Beds.root().client()
+        let sleep = "import time; time.sleep(30)"
+        let payloads: [(Payload, String)] = [
+            (.program("/bin/sleep", ["30"]), "sleep"), (.python(code: sleep, ["s3cret"]), "python -c"),
+            (.python(source: Array(sleep.utf8), name: "a/report.py"), "report.py"),
+            (.python(module: "asyncio"), "python -m asyncio"), (.call("time:sleep", json: "[30]"), "time:sleep"),
+        ]
+        for (payload, title) in payloads {
+            let child = try await client.spawn(payload, stdinPipe: true)
+            #expect(try await client.sandboxes().first { $0.id == child.id }?.title == title)
+            try await child.kill()
+            _ = try await child.wait()
+        }
+    }
 }

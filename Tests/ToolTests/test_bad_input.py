@@ -18,9 +18,20 @@ BAD = {
     "memory without a number": (125, ["X"], ["run", "--memory", "1X", *TRUE]),
     "memory beyond all numbers": (125, ["99999999999999999999"], ["run", "--memory", "99999999999999999999G", *TRUE]),
     "too many processes": (125, ["pids", "maximum", "at most"], ["run", "--pids", "100000", *TRUE]),
+    "a size below zero": (125, ["'-1' is not a size"], ["run", "--memory", "-1", *TRUE]),
+    "a count below zero": (125, ["'-1' is not a whole number"], ["run", "--pids", "-1", *TRUE]),
+    "a count with a unit": (125, ["'1K' is not a whole number"], ["run", "--pids", "1K", *TRUE]),
+    "more output than the profile allows": (125, ["output: 2G", "at most 1G"], ["run", "--output", "2G", *TRUE]),
+    "more descriptors than the profile allows": (125, ["files: 999999", "at most 65536"], ["run", "--files", "999999", *TRUE]),
     "no processors": (125, ["0"], ["run", "--cpus", "0", *TRUE]),
     "a file system larger than the disk": (125, ["--tmpfs", "--disk"], ["run", "--tmpfs", "/x:2G", "--disk", "1G", *TRUE]),
+    "a file system of no size": (125, ["/x:0", "no room"], ["run", "--tmpfs", "/x:0", *TRUE]),
     # Flags.
+    "a requirement that came out empty": (125, ["'' is not a layer"], ["run", "--require", "", *TRUE]),
+    "a requirement with a gap": (125, ["'' is not a layer"], ["run", "--require", "seccomp,,pidns", *TRUE]),
+    "a relative working directory": (125, ["'there' is not an absolute path"], ["run", "-w", "there", *TRUE]),
+    "a program for a zygote of another kind": (125, ["kind python", "kind exec"], ["session", "--zygote", "python", "cat"]),
+    "a call for a zygote of another kind": (125, ["kind exec", "no call"], ["call", "--zygote", "exec", "math:sqrt", "4"]),
     "an unknown flag": (125, ["--tiem"], ["run", "--tiem", "3", *TRUE]),
     "an unknown verb": (125, ["fly"], ["fly"]),
     "no program": (125, ["which program"], ["run"]),
@@ -34,6 +45,9 @@ BAD = {
     "a control character in the title": (125, ["control"], ["run", "--title", "a\x1bb", *TRUE]),
     # Files and mounts.
     "a missing stdin": (125, ["ENOENT", "{place}/none"], ["run", "--stdin", "{place}/none", *TRUE]),
+    "a directory as stdin": (125, ["EISDIR", "{place}"], ["run", "--stdin", "{place}", *TRUE]),
+    "a file in below /proc": (125, ["/proc", "/tmp"], ["run", "--in", "/etc/hosts:/proc/x", *TRUE]),
+    "a name of a variable with a space": (125, ["'export A'"], ["run", "-e", "export A=1", *TRUE]),
     "a missing file in": (125, ["ENOENT", "{place}/none"], ["run", "--in", "{place}/none", *TRUE]),
     "a directory as file in": (125, ["regular file"], ["run", "--in", "{place}", *TRUE]),
     "a missing mount": (125, ["ENOENT", "{place}/none"], ["run", "-v", "{place}/none:/x", *TRUE]),
@@ -48,6 +62,10 @@ BAD = {
     "a file out that leads up": (125, [".."], ["run", "--out", "../../etc/passwd:{place}/x", *TRUE]),
     "a file out that is not there": (125, ["ENOENT"], ["run", "--out", "none:{place}/x", *TRUE]),
     "a place for a file out that is not there": (125, ["ENOENT"], ["run", "--out", "f:{place}/no/x", "--", "/usr/bin/touch", "f"]),
+    # Scripts of others.
+    "a base directory that is not there": (125, ["base directory", "ENOENT", "{place}/none"], ["script", "--base", "{place}/none", "s.py"]),
+    "a script that is not there": (127, ["s.py", "base directory"], ["script", "--base", "{place}", "s.py"]),
+    "arguments from a file that is not there": (125, ["@{place}/none", "ENOENT"], ["script", "s.py", "--args-json", "@{place}/none"]),
     # Programs.
     "a missing program": (127, ["/no/such", "ENOENT"], ["run", "--", "/no/such"]),
     "a missing name": (127, ["nonesuch"], ["run", "--", "nonesuch"]),
@@ -88,6 +106,18 @@ class BadInputTests(unittest.TestCase):
         with open(f"/proc/{pid}/task/{pid}/children") as file:
             return len(file.read().split())
 
+    def test_a_line_of_an_environment_file_that_is_none_is_named_and_not_shown(self):
+        file = Path(self.place, "variables")
+        for line in ["two words", "export NAME=s3cret", "=s3cret"]:
+            with self.subTest(line):
+                file.write_text(f"# one\nA=1\n{line}\n")
+                done = self.attempt(["run", "--env-file", str(file), *TRUE])
+                self.assertEqual(done.returncode, 125)
+                self.assertIn(f"line 3 of {file}", done.stderr)
+                self.assertNotIn("s3cret", done.stderr)
+        file.write_text("# one\n\nA=b c\r\nHATCHERY_NO_SUCH_VARIABLE\n")
+        self.assertEqual(self.attempt(["run", "--env-file", str(file), "/usr/bin/env"]).stdout, "A=b c\n")
+
     def test_each_is_refused_by_the_contract(self):
         for name, (status, parts, words) in BAD.items():
             with self.subTest(name):
@@ -104,6 +134,22 @@ class BadInputTests(unittest.TestCase):
         self.assertEqual(json.loads(self.daemon.run("ps", "--json").stdout), [])
         # exec, python, and one parked child of each: nothing else is alive.
         until(lambda: self.children() == 4)
+
+    def test_what_cannot_be_written_is_no_success(self):
+        for words in (["ps"], ["ps", "--json"], ["zygotes"], ["run", "--json", *TRUE], ["run", "--tail", "--output", "9", "--", "/bin/echo", "x"],
+                      ["run", "--", "/bin/echo", "x"], ["doctor"]):
+            with self.subTest(words):
+                words = self.daemon.words(words[0], *words[1:])
+                with open("/dev/full", "wb") as full:
+                    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(done.returncode, 125)
+                self.assertIn("ENOSPC", done.stderr)
+                # A reader that has gone is no error, and as silent as everywhere.
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+                os.close(writer)
+                self.assertEqual((done.returncode, done.stderr), (141, ""))
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become somebody who may not read")
     def test_what_the_caller_may_not_read_is_not_read(self):

@@ -133,6 +133,16 @@ class TerminalTests(unittest.TestCase):
         self.assertIn(b"/dev/pts/0\r\n24 80\r\n", result.stdout)
         self.assertEqual(result.stdout.count(b"from a pipe\r\n"), 2)  # the echo and cat's
 
+    def test_the_end_of_our_input_is_seen_whatever_mode_the_terminal_was_in(self):
+        # The prompt switches the mode after everything has been typed; two readers need two ends.
+        python = self.daemon.run("python", "-i", "-t", "--time", "15", input=b"print(6 * 7)\n", stdin=None)
+        self.assertEqual(python.returncode, 0, python)
+        self.assertIn(b"42", python.stdout)
+        twice = self.daemon.run("run", "-i", "-t", "--time", "15", "--", "/bin/sh", "-c", "cat; cat; echo over",
+                                input=b"typed\n", stdin=None)
+        self.assertEqual(twice.returncode, 0, twice)
+        self.assertTrue(twice.stdout.endswith(b"over\r\n"), twice.stdout)
+
     def test_only_the_output_of_the_sandbox_is_left_when_it_cannot_type(self):
         # The program would see and press keys of the caller's shell, were its terminal the caller's.
         script = "import fcntl, termios\ntry: fcntl.ioctl(0, termios.TIOCSTI, b'x')\nexcept OSError as e: print('refused', e.errno)"

@@ -10,6 +10,21 @@ public struct Payload: Sendable, Hashable {
     public var usualZygote: String
     package var plan: LaunchPlan
 
+    /// How it is called where nobody says otherwise: the name of what runs, without its arguments, which may hold secrets.
+    package var usualTitle: String {
+        let target = String(decoding: plan.target, as: UTF8.self)
+        let name = target.split(separator: "/").last.map(String.init) ?? target
+        let title =
+            switch plan.mode {
+            case .program, .script: name
+            case .code: "python -c"
+            case .module: "python -m \(target)"
+            case .call: target
+            }
+        let isPlain = !title.unicodeScalars.contains { $0.properties.generalCategory == .control }
+        return isPlain ? title.prefix(bytes: WireLimits.titleBytes) : title.debugDescription.prefix(bytes: WireLimits.titleBytes)
+    }
+
     package init(usualZygote: String, plan: LaunchPlan) {
         self.usualZygote = usualZygote
         self.plan = plan

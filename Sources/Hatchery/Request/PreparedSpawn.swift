@@ -15,12 +15,14 @@ package struct PreparedSpawn: Sendable {
 
     /// - Throws: `.invalidRequest` for impossible values, and for files of the caller's that cannot be opened.
     package init(
-        _ payload: Payload, _ options: SandboxOptions, stdinPipe: Bool, filesOut: [String] = []
+        _ payload: Payload, _ options: SandboxOptions, stdinPipe: Bool, filesOut: [String] = [], outputBytes: UInt64? = nil
     ) throws(HatcheryError) {
-        var request = SpawnRequest(zygote: options.zygote ?? payload.usualZygote, profile: options.profile)
+        var request = SpawnRequest(zygote: options.zygote ?? payload.usualZygote, profile: options.profile ?? "")
         try PreparedSpawn.fill(&request, from: options)
+        if request.title.isEmpty { request.title = payload.usualTitle }
         request.stdinPipe = stdinPipe
         request.filesOut = filesOut
+        request.outputBytes = outputBytes
 
         descriptors = OwnedDescriptors()
         descriptors.append(try PreparedSpawn.seal(payload, options))
@@ -61,6 +63,7 @@ package struct PreparedSpawn: Sendable {
         request.memoryBytes = options.memory
         request.processes = options.pids
         request.diskBytes = options.disk
+        request.openFiles = options.openFiles
         if let cpus = options.cpus {
             guard cpus >= 0.001, cpus <= 1000 else { throw invalid("cpus: \(cpus) is not between 0.001 and 1000", hint: "0.5 is half of one processor") }
             request.milliCPUs = UInt64((cpus * 1000).rounded())
@@ -74,8 +77,8 @@ package struct PreparedSpawn: Sendable {
 
     /// The front checks all of this again; said here it costs no round trip and names the value as the caller wrote it.
     private static func check(_ request: SpawnRequest) throws(HatcheryError) {
-        for (name, value) in [("zygote", request.zygote), ("profile", request.profile)] {
-            guard !value.isEmpty, value.utf8.count <= WireLimits.nameBytes else {
+        for (name, value, least) in [("zygote", request.zygote, 1), ("profile", request.profile, 0)] {
+            guard value.utf8.count >= least, value.utf8.count <= WireLimits.nameBytes else {
                 throw invalid("the \(name)'s name must have 1 to \(WireLimits.nameBytes) bytes", hint: "hatchery zygotes lists those that there are")
             }
         }
@@ -87,7 +90,7 @@ package struct PreparedSpawn: Sendable {
         }
         let limits: [(String, UInt64?)] = [
             ("time", request.wallNanoseconds), ("cpu-time", request.cpuNanoseconds), ("memory", request.memoryBytes),
-            ("pids", request.processes), ("disk", request.diskBytes),
+            ("pids", request.processes), ("disk", request.diskBytes), ("files", request.openFiles),
         ]
         for (name, value) in limits where value == 0 { throw invalid("\(name): a limit of 0 lets nothing run", hint: "leave it out for the profile's own") }
         let counts: [(String, Int, Int)] = [

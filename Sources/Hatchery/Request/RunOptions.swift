@@ -23,6 +23,17 @@ public struct RunOptions: Sendable, Hashable {
         case forward(Int32)
     }
 
+    /// Bytes of each stream.
+    package struct StreamCaps: Sendable, Hashable {
+        package var stdout: Int
+        package var stderr: Int
+
+        package init(stdout: Int, stderr: Int) {
+            self.stdout = stdout
+            self.stderr = stderr
+        }
+    }
+
     /// A file or a directory that is brought out after the run, whole or not at all.
     ///
     /// Of a directory come the directories and regular files in it; what is neither is left out, and the result tells. Files
@@ -51,8 +62,8 @@ public struct RunOptions: Sendable, Hashable {
     public var stdin = Input.none
     /// How long writing stdin may take, from the moment when the program starts; nil: as long as the run.
     public var stdinTime: Duration?
-    /// Bytes kept of each stream; nil keeps everything. The rest is read and dropped, and counted.
-    public var outputLimit: Int? = 10 << 20
+    /// Bytes kept of each stream; nil takes the profile's. The rest is read and dropped, and counted.
+    public var outputLimit: Int?
     /// The same for stderr alone; nil takes `outputLimit`.
     public var stderrLimit: Int?
     /// Whether the last bytes are kept instead of the first ones.
@@ -62,8 +73,13 @@ public struct RunOptions: Sendable, Hashable {
     /// imported for it, and a program that draws nothing is not slowed down.
     public var plots: String?
 
+    /// Whether a Python program tells on stderr, at its end, which modules it had to import because its zygote had not: what to preload.
+    public var tellsImports = false
+
     package var stdoutTarget = Output.collect
     package var stderrTarget = Output.collect
+    /// Bytes that are kept, or passed on, at most, whatever the profile allows.
+    package var ceiling: StreamCaps?
 
     /// - Parameter time: the wall clock limit; nil takes the profile's.
     public init(time: Duration? = nil) { sandbox.time = time }

@@ -42,7 +42,8 @@ public struct SandboxOptions: Sendable, Hashable {
 
     /// nil takes the payload's usual one.
     public var zygote: String?
-    public var profile = "default"
+    /// nil takes the zygote's own, which is `default` unless the daemon's configuration says otherwise.
+    public var profile: String?
     /// The process name in `hatchery ps`; empty takes the program's.
     public var title = ""
 
@@ -58,6 +59,8 @@ public struct SandboxOptions: Sendable, Hashable {
     public var cpus: Double?
     /// Bytes in the sandbox's own writable file systems.
     public var disk: UInt64?
+    /// Open descriptors of each process.
+    public var openFiles: UInt64?
 
     /// A terminal of its own, of this size, instead of pipes. stdout and stderr are then one stream, which comes as stdout.
     public var terminal: TerminalSize?

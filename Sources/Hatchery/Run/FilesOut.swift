@@ -19,7 +19,7 @@ package enum FilesOut {
         let borrowed = descriptors.borrowed
         for file in ended?.filesOut ?? [] {
             if file.errno != 0 {
-                sources[file.path] = .failure(Absence(why: ErrnoNames.describe(file.errno), errno: file.errno))
+                sources[file.path] = .failure(Absence(why: explain(file.errno), errno: file.errno))
                 continue
             }
             sources[file.path] =
@@ -35,6 +35,17 @@ package enum FilesOut {
             files += Plots.collect(sources[Plots.directory] ?? .failure(unknown), to: plots)
         }
         return files
+    }
+
+    private static func explain(_ errno: Int32) -> String {
+        let reason =
+            switch errno {
+            case EINVAL: "it is neither a regular file nor a directory"
+            case ELOOP: "a symbolic link, which is never followed out of a sandbox"
+            case ENOENT: "nothing of that name is in the sandbox's home directory, /tmp or /dev/shm"
+            default: ""
+            }
+        return ErrnoNames.describe(errno) + (reason.isEmpty ? "" : ": " + reason)
     }
 
     /// Why there is nothing to copy.

@@ -43,7 +43,11 @@ final class InputPump: @unchecked Sendable {
     deinit { release() }
 
     /// Whether nothing is left to write.
-    var isFinished: Bool { target == nil }
+    var isFinished: Bool { target == nil || repetition != nil }
+
+    /// Between two ends of input, for a terminal.
+    static let repetitionPause = Duration.milliseconds(250)
+    private var repetition: Reactor.Timer?
 
     func start() {
         if let source {
@@ -61,6 +65,24 @@ final class InputPump: @unchecked Sendable {
 
     /// Closes the pipe; what was not written by now will not be.
     func stop() { finish(tookEverything: offset == pending.count) }
+
+    /// A terminal has no end of input that lasts, as a pipe has: each one is used up by the read that sees it, and one that comes while a
+    /// program (readline for example) switches the terminal's mode is lost. So it is said again until the program is gone.
+    private func repeatEndOfInput() {
+        repetition = reactor.after(InputPump.repetitionPause) { [weak self] in
+            guard let self, let raw = target?.raw else { return }
+            // A full queue means that nobody reads: the next one will do.
+            var end = Terminal.endOfInput
+            _ = write(raw, &end, 1)
+            repeatEndOfInput()
+        }
+    }
+
+    private func noteEnd() {
+        let callback = onEnd
+        onEnd = {}
+        callback()
+    }
 
     private func readSome() {
         guard let source, offset == pending.count else { return }
@@ -106,6 +128,12 @@ final class InputPump: @unchecked Sendable {
             finish(tookEverything: false)
             return
         }
+        if atEnd && isTerminal {
+            releaseWatches()
+            repeatEndOfInput()
+            noteEnd()
+            return
+        }
         if atEnd {
             finish(tookEverything: true)
             return
@@ -128,12 +156,16 @@ final class InputPump: @unchecked Sendable {
         release()
         target = nil
         self.tookEverything = tookEverything
-        let callback = onEnd
-        onEnd = {}
-        callback()
+        noteEnd()
     }
 
     private func release() {
+        if let repetition { reactor.cancel(repetition) }
+        repetition = nil
+        releaseWatches()
+    }
+
+    private func releaseWatches() {
         if let sourceWatch { reactor.cancel(sourceWatch) }
         if let targetWatch { reactor.cancel(targetWatch) }
         sourceWatch = nil

@@ -15,6 +15,9 @@ package struct RunOutcome: Sendable {
     package var stderr: OutputCollector
     package var stdinWritten: Bool
     package var files: OwnedDescriptors
+    /// Bytes of each stream that were kept or passed on at most; nil where there was no cap.
+    package var stdoutLimit: Int?
+    package var stderrLimit: Int?
     /// errno of a caller's descriptor that took no more of a stream that was passed through.
     package var brokenTarget: Int32?
 }
@@ -31,6 +34,9 @@ package final class RunMachine: @unchecked Sendable {
 
     /// Where the connection was lost, the sandbox may still be dying.
     static let lostGrace = Duration.seconds(2)
+
+    /// Where the daemon does not say how much of a stream may be kept.
+    static let usualOutputBytes: UInt64 = 10 << 20
 
     private enum Start {
         case notYet
@@ -181,15 +187,27 @@ package final class RunMachine: @unchecked Sendable {
             let input = streams.stdin.take()
             let handle = streams.pidfd
             pidfd = consume handle
-            stdout = try makePump(streams.stdout, options.stdoutTarget, limit: options.outputLimit)
-            stderr = try makePump(
-                streams.stderr, options.stderrTarget, limit: options.stderrLimit ?? options.outputLimit)
+            stdout = try makePump(streams.stdout, options.stdoutTarget, limit: stdoutLimit)
+            stderr = try makePump(streams.stderr, options.stderrTarget, limit: stderrLimit)
             if options.stdin != .none, let input {
                 stdin = try InputPump(options.stdin, target: input, isTerminal: hasTerminal, reactor: reactor)
             }
         } catch {
             throw HatcheryError(client: error)
         }
+    }
+
+    private var stdoutLimit: Int? { limit(options.outputLimit, options.stdoutTarget, ceiling: options.ceiling?.stdout) }
+
+    private var stderrLimit: Int? {
+        limit(options.stderrLimit ?? options.outputLimit, options.stderrTarget, ceiling: options.ceiling?.stderr)
+    }
+
+    /// What was asked for, else what the profile has for those who do not ask. What is passed on is not kept, and so bounded
+    /// only where that was asked for.
+    private func limit(_ asked: Int?, _ target: RunOptions.Output, ceiling: Int?) -> Int? {
+        let usual = target == .collect ? Int(clamping: spawned?.outputBytes ?? RunMachine.usualOutputBytes) : nil
+        return [asked ?? usual, ceiling].compactMap { $0 }.min()
     }
 
     private func makePump(
@@ -264,7 +282,8 @@ package final class RunMachine: @unchecked Sendable {
         let outcome = RunOutcome(
             spawned: spawned, ended: ending?.ended, failure: ending?.failure, verdict: verdict,
             stdout: stdout?.collector ?? none, stderr: stderr?.collector ?? none,
-            stdinWritten: stdin?.tookEverything ?? true, files: endedFiles, brokenTarget: brokenTarget)
+            stdinWritten: stdin?.tookEverything ?? true, files: endedFiles, stdoutLimit: stdoutLimit,
+            stderrLimit: stderrLimit, brokenTarget: brokenTarget)
         stdout = nil
         stderr = nil
         stdin = nil

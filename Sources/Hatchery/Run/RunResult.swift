@@ -106,6 +106,10 @@ extension RunResult {
             limit: ended.flatMap { $0.limit.isEmpty ? nil : $0.limit },
             observed: ended.flatMap { $0.observed.isEmpty ? nil : $0.observed } ?? outcome.failure?.description,
             violations: ended?.violations ?? [])
+        if verdict == .stdinStalled {
+            evidence.limit = "stdin"
+            evidence.observed = "\(usage.wallSeconds)s"
+        }
         spawn = Spawn(
             zygote: outcome.spawned?.zygote ?? zygote, generation: outcome.spawned?.generation,
             nurseryHit: outcome.spawned?.nurseryHit,

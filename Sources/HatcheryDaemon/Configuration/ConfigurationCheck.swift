@@ -5,6 +5,16 @@ import HatcherySystem
 /// What decoding a configuration cannot tell: whether what it names exists on this host. The daemon would stumble over the
 /// same things, one by one, at its start.
 public enum ConfigurationCheck {
+    /// - Throws: the first thing that is wrong, named by its key and by the place where it was written.
+    public static func perform(_ loaded: LoadedConfiguration) throws {
+        do {
+            try perform(loaded.configuration)
+        } catch var error as ConfigurationError {
+            error.origin = error.origin ?? loaded.origins[error.path]
+            throw error
+        }
+    }
+
     /// - Throws: the first thing that is wrong, named by its key.
     public static func perform(_ configuration: Configuration) throws {
         for (name, profile) in configuration.profiles.sorted(by: { $0.key < $1.key }) {

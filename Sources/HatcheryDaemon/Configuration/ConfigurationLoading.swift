@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import HatcheryProtocol
 
 /// A configuration and where each of its values was written.
 public struct LoadedConfiguration: Sendable, Equatable {
@@ -68,6 +70,7 @@ extension Configuration {
         func refuse(_ message: String) -> ConfigurationError {
             ConfigurationError(origin: nil, message: "\(path): \(message)")
         }
+        guard access(path, R_OK) == 0 else { throw refuse("cannot be read: \(ErrnoNames.describe(errno))") }
         let data: Data
         do {
             // A pipe or a device would block the daemon's start, or never end.

@@ -97,7 +97,7 @@ extension ZygoteConfiguration {
             "How long a start may take until it is ready"),
         .section("nursery", \.nursery, NurseryConfiguration.schema, "Children kept ready"),
         .section("rotate", \.rotate, RotationConfiguration.schema, "When a fresh process takes over"),
-        .value("profile", \.profile, MemberName.codec, "Profile that its parked children are built with; requests of other profiles are served without the nursery"),
+        .value("profile", \.profile, MemberName.codec, "Profile of requests that name none, and of the parked children; requests of other profiles are served without the nursery"),
         .value("environment", \.environment, .environment, "Environment of the preload; children have their profile's"),
         .value("bind", \.bind, .list(of: .absolutePath), "Host paths visible read-only beside the usual tree"),
         .value("freeze", \.freeze, .truth, "python, swift: freeze the preloaded memory, so that spawns do not slow down with it"),

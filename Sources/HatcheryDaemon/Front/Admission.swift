@@ -12,6 +12,8 @@ struct GrantedLimits: Sendable {
     var openFiles: UInt64
     /// Thousandths of a processor.
     var milliCPUs: UInt64
+    /// Bytes that the client may keep of each stream.
+    var outputBytes: UInt64
 }
 
 /// Checks a request against the configuration. Pure: nothing is opened or made here.
@@ -27,7 +29,8 @@ struct Admission {
 
     // step 1 (front)
     func admit(_ request: SpawnRequest, zygote: ZygoteConfiguration) throws(HatcheryError) -> Granted {
-        let profile = try profile(named: request.profile)
+        let profileName = request.profile.isEmpty ? zygote.profile : request.profile
+        let profile = try profile(named: profileName)
         let network = request.network ?? SpawnRequest.Network(profile.network)
         if network == .nat && configuration.nat.mode == .off {
             throw HatcheryError(
@@ -55,7 +58,13 @@ struct Admission {
                 "the sizes of --tmpfs are \(separate) bytes together, the disk limit is \(diskBytes)",
                 hint: "they share one budget with /tmp and the home directory; raise --disk or leave sizes out")
         }
-        for file in request.filesIn { try checkInside(file.destination, what: "file in") }
+        for file in request.filesIn {
+            try checkInside(file.destination, what: "file in")
+            let parts = file.destination.split(separator: "/")
+            if file.destination.hasPrefix("/"), let first = parts.first, first == "proc" || first == "sys" {
+                throw invalid("nothing can be copied below /\(first)", hint: "choose another place, such as /tmp")
+            }
+        }
         for path in request.filesOut { try checkInside(path, what: "file out") }
         if request.detached && !request.filesOut.isEmpty {
             throw invalid("a detached sandbox cannot hand files out", hint: "leave out either --detach or --out")
@@ -64,8 +73,7 @@ struct Admission {
             throw invalid("a detached sandbox has nobody at its terminal", hint: "leave out either --detach or -t")
         }
         return Granted(
-            profileName: request.profile, profile: profile, limits: try limits(request, profile.limits, request.profile),
-            network: network)
+            profileName: profileName, profile: profile, limits: try limits(request, profile.limits, profileName), network: network)
     }
 
     private func profile(named name: String) throws(HatcheryError) -> ProfileConfiguration {
@@ -83,8 +91,8 @@ struct Admission {
             guard let asked else { return normal }
             if asked > most {
                 throw invalid(
-                    "\(name) is above the maximum of profile \"\(profile)\"",
-                    hint: "ask for at most \(text(most, of: name)), or raise profiles.\(profile).limits")
+                    "\(name): \(text(asked, of: name)) is above the maximum of profile \"\(profile)\"",
+                    hint: "ask for at most \(text(most, of: name)), or raise profiles.\(profile).limits.\(key(of: name)).max")
             }
             return asked
         }
@@ -97,18 +105,29 @@ struct Admission {
             processes: try grant(
                 "pids", request.processes, UInt64(limits.pids.default), UInt64(limits.pids.max)),
             diskBytes: try grant("disk", request.diskBytes, limits.disk.default, limits.disk.max),
-            openFiles: UInt64(limits.files.default),
+            openFiles: try grant("files", request.openFiles, UInt64(limits.files.default), UInt64(limits.files.max)),
             milliCPUs: try grant(
                 "cpus", request.milliCPUs, UInt64((limits.cpus.default * 1000).rounded()),
-                UInt64((limits.cpus.max * 1000).rounded())))
+                UInt64((limits.cpus.max * 1000).rounded())),
+            outputBytes: try grant("output", request.outputBytes, limits.output.default, limits.output.max))
     }
 
     /// A limit as its flag takes it.
     private func text(_ value: UInt64, of name: String) -> String {
         switch name {
-        case "time", "cpu-time": "\(Double(value) / 1e9) seconds"
+        case "time", "cpu-time": DurationText.format(.nanoseconds(Int64(clamping: value)))
         case "cpus": "\(Double(value) / 1000)"
+        case "memory", "disk", "output": ByteSize.format(value)
         default: "\(value)"
+        }
+    }
+
+    /// The key of the configuration that holds a flag's limit.
+    private func key(of name: String) -> String {
+        switch name {
+        case "time": "wall"
+        case "cpu-time": "cpu"
+        default: name
         }
     }
 
@@ -135,6 +154,15 @@ struct Admission {
 }
 
 extension LaunchPlan.Mode {
+    /// What is run, for messages.
+    var noun: String {
+        switch self {
+        case .program: "program"
+        case .script, .code, .module: "Python"
+        case .call: "call"
+        }
+    }
+
     func fits(_ kind: ZygoteKind) -> Bool {
         switch kind {
         case .exec: self == .program

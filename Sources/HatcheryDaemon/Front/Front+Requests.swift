@@ -227,6 +227,11 @@ extension Front {
             }
             if mapped == nil { throw FieldError.missing(tag: LaunchPlan.Tag.mode) }
         } catch {
+            if case .outOfRange(LaunchPlan.Tag.mode, let raw) = error, let mode = LaunchPlan.Mode(rawValue: UInt8(clamping: raw)) {
+                throw invalid(
+                    "zygote \"\(request.zygote)\" is of kind \(kind.rawValue), which runs no \(mode.noun)",
+                    hint: "kind exec runs programs, kind python runs Python and calls of its functions, kind swift calls of its handlers")
+            }
             throw HatcheryError(.malformed, side: .front, step: .admit, detail: "launch plan: \(error)")
         }
         if request.rootFileSystem, !Files.isDirectory(descriptors[1]) {

@@ -15,6 +15,9 @@ enum Hints {
         case (.workingDirectory, EACCES): "the sandbox's user may not enter the directory of -w"
         case (.extraMounts, EROFS), (.rootFileSystem, EROFS):
             "the mount point does not exist and lies inside another read-only mount; mount it elsewhere"
+        case (.extraMounts, ENOENT): "the mount point lies inside another mount, which does not have it; mount it elsewhere"
+        case (.extraMounts, EINVAL), (.extraMounts, ENOTDIR):
+            "the mount point is a symbolic link or of another kind (a file takes a file, a directory a directory); mount at the real path"
         case (.extraMounts, ELOOP), (.rootFileSystem, ELOOP), (.rootFileSystem, ENOTDIR):
             "a part of the path is a symbolic link or a file in the root; mount at the real path"
         case (.copyIn, ENOSPC): "the files are larger than the disk limit; raise --disk"

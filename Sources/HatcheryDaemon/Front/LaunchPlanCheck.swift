@@ -34,6 +34,7 @@ public enum LaunchPlanCheck {
                     }
                 }
             case LaunchPlan.Tag.workingDirectory, LaunchPlan.Tag.plots: _ = try field.string(limit: WireLimits.pathBytes)
+            case LaunchPlan.Tag.tellsImports: _ = try field.bool()
             case LaunchPlan.Tag.seed: _ = try field.integer(UInt64.self)
             case LaunchPlan.Tag.source, LaunchPlan.Tag.jsonArguments: break
             default: throw .unknownTag(field.tag)

@@ -75,7 +75,7 @@ final class Nursery: HatchedChildOwner {
 
     /// What the set-up of a parked child has fixed: root, mounts, terminal, network, profile, size of the scratch space.
     private func fits(_ request: SpawnRequest, _ wanted: Admission.Granted) -> Bool {
-        request.profile == profileName && wanted.network == granted.network && !request.rootFileSystem
+        wanted.profileName == profileName && wanted.network == granted.network && !request.rootFileSystem
             && request.mounts.isEmpty && request.temporaryFileSystems.isEmpty && request.terminal == nil
             && wanted.limits.diskBytes == granted.limits.diskBytes && request.without.isEmpty && request.failAt == nil
             && hasRoom(wanted.limits.memoryBytes)

@@ -22,6 +22,7 @@ final class ResourceWatch {
     private var timer: EventLoop.Timer?
     private var peakBytes: UInt64 = 0
     private var peakProcesses: UInt64 = 0
+    private var seenCPUNanoseconds: UInt64 = 0
     private var verdict: Verdict?
     private var observed = ""
 
@@ -61,9 +62,7 @@ final class ResourceWatch {
     }
 
     private func sample() {
-        let sample = takeSample()
-        peakBytes = max(peakBytes, sample.bytes)
-        peakProcesses = max(peakProcesses, sample.processes)
+        let sample = look()
         if sample.bytes > limits.memoryBytes {
             end(.memoryLimit, "\(sample.bytes)")
         } else if sample.cpuNanoseconds > limits.cpuNanoseconds {
@@ -71,6 +70,20 @@ final class ResourceWatch {
         } else {
             schedule()
         }
+    }
+
+    /// The last look at a sandbox that is about to be killed: what is killed together with its init is reaped by nobody, so that no
+    /// other count has its CPU time.
+    func lookForTheLastTime() {
+        if cgroup?.cpuNanoseconds == nil { _ = look() }
+    }
+
+    private func look() -> ProcessTree.Sample {
+        let sample = takeSample()
+        peakBytes = max(peakBytes, sample.bytes)
+        peakProcesses = max(peakProcesses, sample.processes)
+        seenCPUNanoseconds = max(seenCPUNanoseconds, sample.cpuNanoseconds)
+        return sample
     }
 
     /// What the tree uses now.
@@ -109,6 +122,10 @@ final class ResourceWatch {
         let peak = cgroup?.peakBytes
         report.peakMemoryBytes = peak ?? max(report.peakMemoryBytes, peakBytes)
         report.peakProcesses = max(cgroup?.peakTasks ?? 0, max(1, peakProcesses))
+        // What ended before the first look left nobody behind that is worth a look at a file.
+        if report.wallNanoseconds >= ResourceWatch.firstIntervalNanoseconds {
+            report.cpuNanoseconds = max(report.cpuNanoseconds, cgroup?.cpuNanoseconds ?? seenCPUNanoseconds)
+        }
         if let verdict, report.verdict == verdict {
             report.limit = verdict == .memoryLimit ? "memory" : "cpu"
             report.observed = observed

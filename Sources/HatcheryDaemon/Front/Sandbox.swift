@@ -266,7 +266,7 @@ final class Sandbox: HatchedChildOwner {
         let spawned = Spawned(
             id: id, pid: child.payloadPID, zygote: zygote.name, generation: child.generation,
             nurseryHit: isNurseryHit, spawnNanoseconds: spawnNanoseconds, receipt: receipt,
-            wallNanoseconds: granted.limits.wallNanoseconds)
+            wallNanoseconds: granted.limits.wallNanoseconds, outputBytes: granted.limits.outputBytes)
         let streams = request.terminal == nil ? clientStreams : [child.takeTerminal()]
         clientStreams = []
         client.send(
@@ -323,7 +323,10 @@ final class Sandbox: HatchedChildOwner {
     // MARK: End
 
     /// Ends the run for a reason of ours; the end itself is reported when the child is gone.
-    func end(because verdict: Verdict) { child?.ending(because: verdict) }
+    func end(because verdict: Verdict) {
+        watch?.lookForTheLastTime()
+        child?.ending(because: verdict)
+    }
 
     func signal(_ number: Int32) { child?.signal(number) }
 

@@ -120,6 +120,8 @@ def preload(configuration, audit):
     os.environ.update(dict.fromkeys(BLAS_PINS, "1"))
     os.environ.setdefault("MPLBACKEND", "Agg")
     sys.path[0:0] = configuration.get("paths") or []
+    # For programs that import it themselves: nobody looks at a window here. Frozen with the rest, it costs a child nothing.
+    sys.meta_path.insert(0, AfterImport("agg", {"matplotlib": choose_backend}))
     sys.dont_write_bytecode = True
     refuse_threads("the interpreter's start-up (sitecustomize or a .pth file)")
     audit.look("the configuration's environment, or the interpreter's start-up,")
@@ -141,6 +143,12 @@ def preload(configuration, audit):
                 attempt(f"{name} failed", lambda: exec(code, {"__name__": "__warmup__", "__builtins__": builtins}))
                 refuse_threads(name)
                 audit.look(f"the {name}")
+
+
+def choose_backend(matplotlib, name):
+    """Also over a distribution's own default, which may be one with windows; not over what the program's environment says."""
+    if not os.environ.get("MPLBACKEND"):
+        matplotlib.use(name)
 
 
 def attempt(what, action):
@@ -418,37 +426,37 @@ RESEEDERS = {  # module: what to do with it where it is already imported. Nothin
 SEEDED_WHEN_IMPORTED = "numpy.random", "torch"  # too large to import for a program that may not want them
 
 
-class SeedingFinder:
-    """In sys.meta_path of a seeded run: seeds what the program imports itself, right after its import."""
+class AfterImport:
+    """In sys.meta_path: does something to modules that the program imports itself, right after their import."""
 
-    def __init__(self, seed, reseeders):
-        self.seed, self.reseeders = seed, reseeders
+    def __init__(self, argument, actions):
+        self.argument, self.actions = argument, actions
 
     def find_spec(self, name, path=None, target=None):
-        if name not in self.reseeders:
+        if name not in self.actions:
             return None
         found = (finder.find_spec(name, path, target) for finder in sys.meta_path
                  if finder is not self and hasattr(finder, "find_spec"))
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            self.seed_after(spec.loader, name)
+            self.act_after(spec.loader, name)
         return spec
 
-    def seed_after(self, loader, name):
+    def act_after(self, loader, name):
         execute = loader.exec_module
 
         def exec_module(module):
             vars(loader).pop("exec_module", None)
             execute(module)
             try:
-                self.reseeders[name](module, self.seed)
+                self.actions[name](module, self.argument)
             except (AttributeError, TypeError):
                 pass  # a module of the program's own that has the same name
 
         try:
             loader.exec_module = exec_module
         except AttributeError:
-            pass  # a loader without room for it: then this import is as random as it is without a seed
+            pass  # a loader without room for it: then this module is as its authors made it
 
 
 def become_somebody_else():
@@ -468,7 +476,7 @@ class Plan:
 
     def __init__(self, data):
         self.mode, self.target, self.source, self.json_arguments, self.seed = None, b"", b"", b"", None
-        self.plots = None
+        self.plots, self.tells_imports = None, False
         self.arguments, self.environment, offset = [], {}, 0
         while offset < len(data):
             tag, length = struct.unpack_from("<HI", data, offset)
@@ -493,6 +501,8 @@ class Plan:
                 self.seed = int.from_bytes(value, "little")
             elif tag == 9:
                 self.plots = os.fsdecode(value)
+            elif tag == 10:
+                self.tells_imports = value != b"\0"
             elif tag != 8:  # 8, the working directory, is the library's to enter
                 raise ValueError(f"field {tag} of the launch plan is unknown")
         if self.mode not in (SCRIPT, CODE, MODULE, CALL):
@@ -527,6 +537,8 @@ def main(launch, length):
         caught = function = arguments = keywords = result = None  # they keep `__main__` alive
         if plan.plots and os.getpid() == process:
             guarded(lambda: save_plots(plan.plots))
+        if plan.tells_imports and os.getpid() == process:
+            tell_imports()
         return finish(status, answer)
     except BaseException:
         complain("the end went wrong:\n" + traceback.format_exc())
@@ -551,7 +563,10 @@ def become_python(plan):
         reseed(plan.seed)
         missing = {name: RESEEDERS[name] for name in SEEDED_WHEN_IMPORTED if name not in sys.modules}
         if missing:
-            sys.meta_path.insert(0, SeedingFinder(plan.seed, missing))
+            sys.meta_path.insert(0, AfterImport(plan.seed, missing))
+    backend = plan.environment.get(b"MPLBACKEND")
+    if backend and "matplotlib" in sys.modules:  # which read the preload's when it was imported
+        guarded(lambda: sys.modules["matplotlib"].use(os.fsdecode(backend)))
     process = sys.modules.get("multiprocessing.process")
     if process and hasattr(process, "ORIGINAL_DIR"):
         process.ORIGINAL_DIR = working_directory()
@@ -806,6 +821,14 @@ def save_plots(directory):
             pyplot.figure(number).savefig(os.path.join(directory, f"figure-{number}.png"), format="png")
         except Exception as error:
             complain(f"figure {number} could not be saved: {type(error).__name__}: {error}")
+
+
+def tell_imports():
+    """What every child that does the same imports again, for the operator who decides on the preload."""
+    names = [name for name in sys.modules if name not in PRELOADED and name not in ("__main__", "__mp_main__")]
+    # A package stands for what came with it.
+    names = sorted(name for name in names if name.rpartition(".")[0] in (*PRELOADED, ""))
+    complain("imported beyond the preload: " + (", ".join(names) or "nothing"))
 
 
 def finish(status, answer=None):

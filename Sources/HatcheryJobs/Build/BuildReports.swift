@@ -29,14 +29,22 @@ extension BuildReport {
     public var junit: String {
         let cases = phases.flatMap(\.steps)
         var text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-        text += "<testsuites name=\"\(XMLText.attribute(name))\" tests=\"\(cases.count)\" "
-        text += "failures=\"\(cases.count { $0.outcome == .failed })\" time=\"\(XMLText.seconds(wallSeconds))\">\n"
+        text += "<testsuites name=\"\(XMLText.attribute(name))\" "
+        text += "tests=\"\(cases.count + phases.count(where: \.failedOutsideItsSteps))\" "
+        text += "failures=\"\(cases.count { $0.outcome == .failed })\" errors=\"\(phases.count(where: \.failedOutsideItsSteps))\" "
+        text += "time=\"\(XMLText.seconds(wallSeconds))\">\n"
         for phase in phases { text += phase.junit }
         return text + "</testsuites>\n"
     }
 }
 
 extension BuildReport.Phase {
+    /// Its sandbox could not be made, for example. Readers of JUnit's XML look at cases alone: without one of its own such a
+    /// failure would read as a run in which every test was skipped.
+    fileprivate var failedOutsideItsSteps: Bool {
+        outcome == .failed && !steps.contains { $0.outcome == .failed || $0.outcome == .cancelled }
+    }
+
     fileprivate func write(to object: inout JSONWriter) {
         object.string("phase", phase.rawValue)
         object.string("outcome", outcome.rawValue)
@@ -54,8 +62,14 @@ extension BuildReport.Phase {
 
     fileprivate var junit: String {
         let (failures, skipped) = (steps.count { $0.outcome == .failed }, steps.count { $0.outcome == .skipped })
-        var text = "  <testsuite name=\"\(phase.rawValue)\" tests=\"\(steps.count)\" failures=\"\(failures)\" errors=\"0\" "
+        let errors = failedOutsideItsSteps ? 1 : 0
+        var text = "  <testsuite name=\"\(phase.rawValue)\" tests=\"\(steps.count + errors)\" failures=\"\(failures)\" "
+        text += "errors=\"\(errors)\" "
         text += "skipped=\"\(skipped)\" time=\"\(XMLText.seconds(wallSeconds))\">\n"
+        if failedOutsideItsSteps {
+            text += "    <testcase classname=\"\(phase.rawValue)\" name=\"\(phase.rawValue)\" time=\"0.0\">\n"
+            text += "      <error message=\"\(XMLText.attribute(message ?? outcome.rawValue))\"/>\n    </testcase>\n"
+        }
         for step in steps { text += step.junit }
         return text + "  </testsuite>\n"
     }

@@ -91,7 +91,12 @@ public struct ScriptFile: Sendable, Hashable {
     private static func walk(
         _ components: [String], _ name: String, _ policy: ScriptPolicy, _ warnings: inout [String]
     ) throws(SystemError) -> Descriptor {
-        var here = try Files.open(policy.baseDirectory, flags: hatchery_o_path | O_DIRECTORY)
+        var here: Descriptor
+        do throws(SystemError) {
+            here = try Files.open(policy.baseDirectory, flags: hatchery_o_path | O_DIRECTORY)
+        } catch {
+            throw SystemError("base", errno: error.errno, subject: policy.baseDirectory)
+        }
         var path = policy.baseDirectory
         for component in components.dropLast() {
             try inspectDirectory(here, path, policy, &warnings)
@@ -104,6 +109,8 @@ public struct ScriptFile: Sendable, Hashable {
         let found = try Files.open(
             at: here.raw, components.last!, flags: hatchery_o_path | O_NOFOLLOW, resolve: [.beneath, .noSymlinks])
         let status = try Files.status(found.raw)
+        // With O_PATH and O_NOFOLLOW a link at the end of the way is opened itself.
+        guard status.st_mode & S_IFMT != S_IFLNK else { throw SystemError("link", errno: ELOOP) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw SystemError("regular", errno: EACCES) }
         guard status.st_mode & (S_ISUID | S_ISGID) == 0 else { throw SystemError("setuid", errno: EACCES) }
         if status.st_mode & S_IWOTH != 0 { try tell("the script \"\(name)\" can be changed by everybody", policy, &warnings) }
@@ -126,7 +133,12 @@ public struct ScriptFile: Sendable, Hashable {
 
     /// The inode that was checked, opened for reading, and read to its end.
     private static func read(_ checked: borrowing Descriptor, _ name: String) throws(SystemError) -> [UInt8] {
-        let file = try Files.open("/proc/self/fd/\(checked.raw)", flags: O_RDONLY | O_NOCTTY | O_NONBLOCK)
+        let file: Descriptor
+        do throws(SystemError) {
+            file = try Files.open("/proc/self/fd/\(checked.raw)", flags: O_RDONLY | O_NOCTTY | O_NONBLOCK)
+        } catch {
+            throw SystemError("read", errno: error.errno, subject: name)
+        }
         return try readAll(file.raw, limit: ScriptPolicy.maximumScriptBytes + 1)
     }
 
@@ -134,13 +146,22 @@ public struct ScriptFile: Sendable, Hashable {
 
     private static func explain(_ error: SystemError, _ name: String) -> HatcheryError {
         switch (error.call, error.errno) {
-        case ("regular", _): return refused("\"\(name)\" is not a regular file", hint: "")
+        case ("regular", _): return refused("\"\(name)\" is not a regular file", hint: "name a file")
         case ("setuid", _): return refused("the script \"\(name)\" is setuid or setgid", hint: "chmod ug-s it")
         case ("world-writable", _): return refused(error.subject, hint: "chmod o-w it, or let the policy warn only")
         case (_, ELOOP): return refused("the path of \"\(name)\" contains a symbolic link", hint: "name the file itself")
+        case ("base", let errno):
+            return HatcheryError(
+                .invalidRequest, side: .client, errno: errno, detail: "the base directory \"\(error.subject)\"",
+                hint: "name the directory that scripts lie below")
         case (_, ENOENT), (_, ENOTDIR):
             return HatcheryError(
-                .programNotFound, side: .client, errno: error.errno, detail: "the script \"\(name)\" (\(error.call) \(error.subject))")
+                .programNotFound, side: .client, errno: error.errno, detail: "the script \"\(name)\"",
+                hint: "scripts are looked up below the base directory")
+        case (_, EACCES):
+            return HatcheryError(
+                .notPermitted, side: .client, errno: EACCES, detail: "the script \"\(name)\"",
+                hint: "the user who asks must be able to read it, and to search every directory on the way")
         default: return HatcheryError(client: error, kind: .notPermitted)
         }
     }

@@ -39,7 +39,7 @@ public struct ScriptResult: Sendable, Hashable {
                 script.string("signal_meaning", signalMeaning)
                 let isValue = run.stdoutTruncatedBytes == 0 && JSONText.kind(of: run.stdoutBytes) != nil
                 script.bool("stdout_is_json", isValue)
-                if isValue { script.verbatim("value", run.stdout) } else { script.string("value", nil) }
+                if isValue { script.verbatim("value", JSONText.onOneLine(run.stdout)) } else { script.string("value", nil) }
             }
         }
         return writer.text

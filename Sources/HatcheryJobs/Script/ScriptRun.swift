@@ -17,7 +17,8 @@ package struct ScriptRun: Sendable {
     /// - Parameters:
     ///   - arguments: one JSON value, as bytes; nil leaves the script's stdin at /dev/null.
     ///   - options: limits, network and the like; `stdin` must be `.none`. The caps of the streams are lowered to the policy's.
-    ///   - zygotes: those of the daemon. A Python script goes to the one named `python`, or named in the options.
+    ///   - zygotes: those of the daemon. A Python script goes to the one named `python`, or named in the options; where the policy
+    ///     names an interpreter of its own for Python, that runs it unless the options name a zygote.
     package init(
         _ file: ScriptFile, arguments: [UInt8]?, options: RunOptions, policy: ScriptPolicy, zygotes: [ZygoteListing]
     ) throws(HatcheryError) {
@@ -27,10 +28,15 @@ package struct ScriptRun: Sendable {
             try ScriptRun.check(arguments)
             self.options.stdin = .bytes(arguments)
         }
-        if file.isPython && ScriptRun.isPythonZygote(options.sandbox.zygote ?? "python", zygotes) {
+        let usesZygote = options.sandbox.zygote != nil || file.interpreter == ScriptPolicy.usualInterpreters[".py"]
+        if file.isPython && usesZygote && ScriptRun.isPythonZygote(options.sandbox.zygote ?? "python", zygotes) {
             payload = .python(source: file.bytes, name: file.name)
             memory = nil
             return
+        }
+        // Not the interpreter's name, which all of a kind share.
+        if options.sandbox.title.isEmpty {
+            self.options.sandbox.title = (file.name.split(separator: "/").last.map(String.init) ?? "script").prefix(bytes: WireLimits.titleBytes)
         }
         let path = "\(ScriptRun.place)/\(file.name.split(separator: "/").last ?? "script")"
         let memory = try SealedFile(file.bytes)
@@ -61,10 +67,10 @@ package struct ScriptRun: Sendable {
         guard asked.stdin == .none else { throw invalid("a script's stdin is its arguments", "leave `stdin` out") }
         guard !asked.sandbox.detached else { throw invalid("a script is waited for", "leave `detached` out") }
         options.sandbox.time = time
-        options.outputLimit = min(asked.outputLimit ?? .max, ScriptPolicy.maximumStdoutBytes)
-        options.stderrLimit = min(
-            asked.stderrLimit ?? asked.outputLimit ?? .max, ScriptPolicy.maximumStderrBytes)
-        if options.sandbox.title.isEmpty { options.sandbox.title = "script" }
+        // What nobody asked for is the profile's to say, below ours.
+        options.outputLimit = asked.outputLimit.map { min($0, ScriptPolicy.maximumStdoutBytes) }
+        options.stderrLimit = asked.stderrLimit.map { min($0, ScriptPolicy.maximumStderrBytes) }
+        options.ceiling = .init(stdout: ScriptPolicy.maximumStdoutBytes, stderr: ScriptPolicy.maximumStderrBytes)
         return options
     }
 
@@ -82,7 +88,8 @@ package struct ScriptRun: Sendable {
     package func record(user: String?) -> AuditRecord {
         var record = AuditRecord(.script, name: file.name, user: user)
         record.sha256 = file.sha256
-        record.limited(by: options.sandbox, stdout: options.outputLimit, stderr: options.stderrLimit)
+        record.limited(by: options.sandbox, stdout: min(options.outputLimit ?? .max, ScriptPolicy.maximumStdoutBytes),
+            stderr: min(options.stderrLimit ?? options.outputLimit ?? .max, ScriptPolicy.maximumStderrBytes))
         return record
     }
 

@@ -14,6 +14,11 @@ public enum JSONText {
     /// The value of the bytes; nil as of `kind`.
     public static func value(of bytes: [UInt8]) -> JSONValue? { scan(bytes, keeps: true) }
 
+    /// A JSON text without its line ends. They stand between its parts alone: within a string they are escaped.
+    public static func onOneLine(_ text: String) -> String {
+        String(decoding: text.utf8.filter { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+    }
+
     private static func scan(_ bytes: [UInt8], keeps: Bool) -> JSONValue? {
         guard String(validating: bytes, as: UTF8.self) != nil else { return nil }
         return bytes.withUnsafeBufferPointer { buffer in
