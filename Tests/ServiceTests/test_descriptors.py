@@ -36,8 +36,9 @@ zygotes:
 
 class Starving(unittest.TestCase):
     def begin(self, configuration):
-        self.daemon = Daemon(configuration).wait_ready()
+        self.daemon = Daemon(configuration)
         self.addCleanup(self.daemon.stop)
+        self.daemon.wait_ready()
         self.pid = self.daemon.process.pid
         # Threads that close and make things start with the first request.
         self.daemon.hatchery("run", "--", "/bin/true")
