@@ -46,6 +46,7 @@ public final class Front {
     private let manager: ServiceManager
     private(set) lazy var doorkeeper = Doorkeeper(front: self, rules: settings.rules)
     private(set) lazy var turnstile = Turnstile(front: self)
+    var turnBudget = TurnBudget()
     let metrics = Metrics()
     let logs: DaemonLog
     let audit: Audit
@@ -227,6 +228,7 @@ public final class Front {
                     doorkeeper.turnAway(socket, refusal)
                     continue
                 }
+                    closer.closeConnection(socket.release(), of: peer.uid)
                 clientNumber += 1
                 clients[clientNumber] = try ClientConnection(number: clientNumber, socket: socket, peer: peer, front: self)
                 metrics.connections += 1
