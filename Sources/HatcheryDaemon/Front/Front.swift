@@ -28,6 +28,7 @@ public final class Front {
     let cgroups = Cgroups()
     let networks: Networks
     let closer = DescriptorCloser()
+    let lookout: Lookout
     private var serial: UInt64 = 0
     private var clientNumber: UInt64 = 0
     private(set) var isStopping = false
@@ -45,8 +46,8 @@ public final class Front {
     private(set) lazy var lifecycle = Lifecycle(front: self, manager: manager)
     private let manager: ServiceManager
     private(set) lazy var doorkeeper = Doorkeeper(front: self, rules: settings.rules)
-    private(set) lazy var turnstile = Turnstile(front: self)
     var turnBudget = TurnBudget()
+    private(set) lazy var turnstile = Turnstile(front: self)
     let metrics = Metrics()
     let logs: DaemonLog
     let audit: Audit
@@ -82,6 +83,7 @@ public final class Front {
         self.logs = logs
         audit = try Audit(configuration.audit, log: log)
         loop = try EventLoop()
+        lookout = try Lookout(loop: loop)
         images = try Images()
         ids = IDPool(identity)
         networks = try Networks(configuration.nat, identity: identity, loop: loop, log: log)
@@ -226,9 +228,9 @@ public final class Front {
                 if let refusal = doorkeeper.refusal(peer, connections: clients.count) {
                     log.warning("refusing a client of uid \(peer.uid): \(refusal.detail)")
                     doorkeeper.turnAway(socket, refusal)
+                    closer.closeConnection(socket.release(), of: peer.uid)
                     continue
                 }
-                    closer.closeConnection(socket.release(), of: peer.uid)
                 clientNumber += 1
                 clients[clientNumber] = try ClientConnection(number: clientNumber, socket: socket, peer: peer, front: self)
                 metrics.connections += 1

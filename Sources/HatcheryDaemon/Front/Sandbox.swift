@@ -258,7 +258,7 @@ final class Sandbox: HatchedChildOwner {
         }
         watch = ResourceWatch(
             initPID: child.initPID, scratch: child.scratchDescriptor, limits: granted.limits, cgroup: child.cgroup,
-            loop: front.loop
+            user: client.uid, loop: front.loop, lookout: front.lookout
         ) { [weak self] verdict in self?.end(because: verdict) }
         spawnNanoseconds = MonotonicClock.now() - arrival
         let spawned = Spawned(
