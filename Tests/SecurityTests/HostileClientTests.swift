@@ -133,6 +133,9 @@ import Testing
         try expect(.invalidRequest) { $0.memoryBytes = 1 << 49 }
         try expect(.invalidRequest) { $0.processes = 100_000 }
         try expect(.invalidRequest) { $0.filesOut = ["../../etc/passwd"] }
+        for place in ["/proc", "/./proc", "//.//dev/null", "/sys/./x", "/.", "/x/../proc", "relative"] {
+            try expect(.invalidRequest) { $0.temporaryFileSystems = [.init(destination: place)] }
+        }
     }
 
     @Test func badLaunchPlansAreAnswered() async throws {
@@ -165,9 +168,6 @@ import Testing
         }
     }
 
-    @Test func onePeerThatNeverReadsHarmsItselfOnly() async throws {
-        let daemon = try Beds.root()
-        let mute = try RawConnection(daemon)
     /// close(2) of such a descriptor waits for its peer, minutes if need be. Whose last copy is the daemon's makes it wait.
     @Test(arguments: ["empty", "too many", "malformed", "left unread"])
     func descriptorsWhoseClosingWaitsHoldNobodyUp(_ way: String) async throws {
@@ -206,6 +206,9 @@ import Testing
         withExtendedLifetime((hostile, waiting)) {}
     }
 
+    @Test func onePeerThatNeverReadsHarmsItselfOnly() async throws {
+        let daemon = try Beds.root()
+        let mute = try RawConnection(daemon)
         try mute.socket.setNonblocking()
         for number in 0..<20_000 {
             guard try MessageSocket.send(
@@ -215,9 +218,6 @@ import Testing
         #expect(try await daemon.client().run(.program("/bin/echo", ["fine"])).stdout == "fine\n")
     }
 
-    @Test(.enabled(if: Beds.available(Beds.isRoot, "needs another user")))
-    func anotherUsersDaemonIsNotServed() async throws {
-        // Root is another user to an ordinary user's daemon, and is not mapped in its namespace.
     /// What it asks waits in its own socket, and is answered when it reads.
     @Test func whoDoesNotReadIsNotHeard() throws {
         let mute = try RawConnection(try Beds.root())
@@ -235,6 +235,9 @@ import Testing
         }
     }
 
+    @Test(.enabled(if: Beds.available(Beds.isRoot, "needs another user")))
+    func anotherUsersDaemonIsNotServed() async throws {
+        // Root is another user to an ordinary user's daemon, and is not mapped in its namespace.
         let connection = try RawConnection(try Beds.user(), hello: false)
         try connection.send(Frame(kind: .hello, request: 1).encoded())
         #expect(try connection.failure()?.kind == .notPermitted)
