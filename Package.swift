@@ -143,7 +143,10 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-executable"])]),
         // What a fuzzer and the tests of the corpora call: Fuzz/README.md.
         .target(
-            name: "HatcheryFuzzing", dependencies: ["HatcheryDaemon", "HatcheryJobs", "HatcheryProtocol"],
+            name: "HatcheryFuzzing",
+            dependencies: [
+                "HatcheryBuildSpec", "HatcheryConfigurationText", "HatcheryDaemon", "HatcheryJobs", "HatcheryProtocol", "HatcherySteps",
+            ],
             path: "Fuzz/Targets"),
         .testTarget(name: "HatcheryFuzzTests", dependencies: ["HatcheryFuzzing"]),
 

@@ -6,7 +6,7 @@ public struct FuzzTarget: Sendable {
     /// Traps where a promise is broken. To refuse an input is right.
     public let run: @Sendable ([UInt8]) -> Void
 
-    public static let all: [FuzzTarget] = protocolTargets + textTargets
+    public static let all: [FuzzTarget] = protocolTargets + textTargets + buildTargets
 
     public static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }
 }

@@ -100,6 +100,22 @@ static void try_memory(char **a, int n) {
   probe_say_after(0, limit);
 }
 
+// fill-page-tables GIGABYTES: of address space, of which one page in each 2 MiB is read: the kernel's page of zeros, with a
+// page table of its own
+static void try_page_tables(char **a, int n) {
+  size_t step = 2 << 20, length = (size_t)most(a, n, 0, 64) << 30;
+  char *place = mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (place == MAP_FAILED) return probe_say_result(-1);
+  madvise(place, length, MADV_NOHUGEPAGE);
+  for (size_t at = 0; at < length; at += step) {
+    (void)*(volatile char *)(place + at);
+    if (at % (2048 * step) == 0) nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
+  }
+  // A look comes at least every 100 ms.
+  nanosleep(&(struct timespec){2, 0}, NULL);
+  probe_say_after(0, (long long)(length / step));
+}
+
 // fill-file PATH BYTES
 static void try_file(char **a, int n) {
   if (n < 1) return;
@@ -337,7 +353,7 @@ static void try_survivor(char **a, int n) {
 
 const struct probe_attempt probe_exhaustion_attempts[] = {
     {"fill-processes", try_processes}, {"fill-threads", try_threads}, {"zombies", try_zombies}, {"orphans", try_orphans},
-    {"fill-memory", try_memory}, {"fill-file", try_file}, {"fill-files", try_files}, {"fill-descriptors", try_descriptors},
+    {"fill-memory", try_memory}, {"fill-page-tables", try_page_tables}, {"fill-file", try_file}, {"fill-files", try_files}, {"fill-descriptors", try_descriptors},
     {"fill-pipes", try_pipes}, {"fill-sockets", try_sockets}, {"flight", try_flight}, {"fill-inotify", try_inotify},
     {"fill-timers", try_timers}, {"fill-signals", try_signals}, {"fill-queues", try_queues}, {"fill-locks", try_locks},
     {"fill-locked", try_locked}, {"fill-memfd", try_memfd}, {"fill-segments", try_segments}, {"keys", try_keys},

@@ -160,10 +160,27 @@ static void try_descriptor_cwd(char **a, int n) {
   probe_say("none");
 }
 
+// splice-merge PATH: the first bytes of a file that can only be read, through a pipe whose buffers were made to be appended to
+// (CVE-2022-0847); what was then written must not be in the file
+static void try_splice_merge(char **a, int n) {
+  int file = n >= 1 ? open(a[0], O_RDONLY | O_CLOEXEC) : -1, ends[2];
+  if (file < 0 || pipe2(ends, O_CLOEXEC) < 0) return probe_say_result(-1);
+  static char block[4096];
+  for (int i = 0; i < 16; i++) (void)!write(ends[1], block, sizeof block);
+  for (int i = 0; i < 16; i++) (void)!read(ends[0], block, sizeof block);
+  loff_t start = 0;
+  char before[8] = "", after[8] = "";
+  (void)!pread(file, before, sizeof before - 1, 0);
+  if (splice(file, &start, ends[1], NULL, 1, 0) != 1) return probe_say_result(-1);
+  if (write(ends[1], "merged", 6) != 6) return probe_say_result(-1);
+  (void)!pread(file, after, sizeof after - 1, 0);
+  probe_say(strcmp(before, after) == 0 ? "unchanged" : "changed");
+}
+
 const struct probe_attempt probe_file_attempts[] = {
     {"open", try_open}, {"read", try_read}, {"write", try_write}, {"create", try_create}, {"stat", try_stat},
     {"readlink", try_readlink}, {"list", try_list}, {"mkdir", try_mkdir}, {"symlink", try_symlink}, {"link", try_link},
     {"unlink", try_unlink}, {"chmod", try_chmod}, {"chown", try_chown}, {"open-through-link", try_open_through_link},
     {"directory-descriptors", try_directory_descriptors}, {"up", try_up}, {"up-descriptor", try_up_descriptor},
-    {"descriptor-cwd", try_descriptor_cwd}, {0},
+    {"descriptor-cwd", try_descriptor_cwd}, {"splice-merge", try_splice_merge}, {0},
 };

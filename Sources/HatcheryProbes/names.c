@@ -23,6 +23,7 @@ static const struct {
     NAMED(io_setup), NAMED(mlockall), NAMED(kill), NAMED(nfsservctl), NAMED(remap_file_pages), NAMED(seccomp),
     NAMED(capset), NAMED(getppid), NAMED(setxattr), NAMED(fchmodat), NAMED(fchownat), NAMED(umask), NAMED(sync),
     NAMED(mincore), NAMED(madvise), NAMED(symlinkat), NAMED(linkat), NAMED(tkill),
+    NAMED(fcntl), NAMED(setsockopt),
 #ifdef SYS_modify_ldt
     NAMED(modify_ldt),
 #endif

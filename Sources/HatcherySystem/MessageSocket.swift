@@ -16,6 +16,9 @@ public enum MessageSocket {
         }
     }
 
+    /// Descriptors that one message can bring (the kernel's SCM_MAX_FD).
+    public static let mostDescriptors = Int(HATCHERY_MAX_FDS)
+
     static let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
 
     /// A listening socket at a path. The caller has made sure that nothing is there.
@@ -96,7 +99,7 @@ public enum MessageSocket {
     public static func receive(
         _ socket: Int32, capacity: Int, descriptorRoom: Int, dontWait: Bool = false
     ) throws(SystemError) -> Message? {
-        var raws = [Int32](repeating: -1, count: Int(HATCHERY_MAX_FDS))
+        var raws = [Int32](repeating: -1, count: descriptorRoom)
         var count = Int32(descriptorRoom)
         var messageFlags: Int32 = 0
         var result: Int32 = 0

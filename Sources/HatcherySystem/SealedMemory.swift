@@ -18,13 +18,16 @@ public enum SealedMemory {
             hatchery_fcntl(descriptor.raw, Int32(hatchery_f_add_seals), hatchery_all_seals), "fcntl(F_ADD_SEALS)")
     }
 
-    /// Whether a descriptor from somebody else is a memfd with every seal, and how many bytes it holds.
+    /// Whether a descriptor from somebody else is a memfd with every seal and no hole, and how many bytes it holds.
+    ///
+    /// SECURITY: the kernel fills a hole when it is read, from the memory of whoever reads, and it stays with whoever holds the
+    /// file. Test: wrongDescriptorsAreAnswered.
     /// - Returns: nil where it is not.
     public static func sealedSize(_ raw: Int32) -> Int? {
         let seals = hatchery_fcntl(raw, Int32(hatchery_f_get_seals), 0)
         guard seals >= 0, Int(seals) & hatchery_all_seals == hatchery_all_seals else { return nil }
         var status = stat()
-        guard fstat(raw, &status) == 0 else { return nil }
+        guard fstat(raw, &status) == 0, Int(status.st_blocks) * 512 >= Int(status.st_size) else { return nil }
         return Int(status.st_size)
     }
 

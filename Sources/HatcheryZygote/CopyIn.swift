@@ -35,9 +35,7 @@ enum CopyIn {
 
 /// Directories made on the way to a path, below the root of this process, never through a link.
 enum PathWalk {
-    static func components(_ path: String) -> [String] {
-        path.split(separator: "/").map(String.init).filter { $0 != "." }
-    }
+    static func components(_ path: String) -> [String] { SandboxPath.components(path) }
 
     /// Opens the parent directory of `path` below `root`, making what is missing.
     /// - Parameter owner: who gets the directories that are made; nil leaves them to this process.

@@ -69,6 +69,23 @@ import Testing
         }
     }
 
+    @Test func noLeaseIsTakenOnWhatSandboxesShare() throws {
+        for command: UInt64 in [1024, 1040, 1026] {  // F_SETLEASE, F_SETDELEG, F_NOTIFY
+            for high: UInt64 in [0, 1 << 32] { #expect(try verdict(72, [3, command | high]) == 0x0005_0016) }
+        }
+        for command: UInt64 in [0, 1, 3, 4, 6, 37, 1025, 1030, 1031, 1033] {  // F_DUPFD … F_ADD_SEALS
+            #expect(try verdict(72, [3, command]) == Self.allowed)
+        }
+    }
+
+    /// CVE-2023-0461, CVE-2026-43284
+    @Test func noProtocolIsStackedOnASocket() throws {
+        #expect(try verdict(54, [3, 6, 31 | 1 << 32]) == 0x0005_005c)
+        #expect(try verdict(54, [3, 17 | 1 << 32, 100]) == 0x0005_005c)
+        #expect(try verdict(54, [3, 6, 1]) == Self.allowed)  // TCP_NODELAY
+        #expect(try verdict(54, [3, 0, 31]) == Self.allowed)
+    }
+
     /// CVE-2025-38236
     @Test(arguments: [(44, 3), (45, 3), (46, 2), (47, 2), (299, 3), (307, 3)] as [(UInt32, Int)])
     func outOfBandDataIsRefused(number: UInt32, flagsArgument: Int) throws {

@@ -130,7 +130,7 @@ struct SeccompTextReading {
 
     private func number(ofErrno name: String) -> UInt32 {
         let numbers: [String: UInt32] = [
-            "EPERM": 1, "EACCES": 13, "EINVAL": 22, "ENOTTY": 25, "ENOSYS": 38, "EPROTONOSUPPORT": 93, "EOPNOTSUPP": 95,
+            "EPERM": 1, "EACCES": 13, "EINVAL": 22, "ENOTTY": 25, "ENOSYS": 38, "ENOPROTOOPT": 92, "EPROTONOSUPPORT": 93, "EOPNOTSUPP": 95,
             "EAFNOSUPPORT": 97,
         ]
         return numbers[name]!

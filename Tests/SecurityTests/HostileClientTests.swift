@@ -101,6 +101,13 @@ import Testing
         try connection.send(frame(Self.good, count: 1), [open])
         #expect(try connection.failure()?.detail.contains("sealed memfd") == true)
         close(open)
+        // One with nothing in it but a size.
+        let hollow = hatchery_memfd_create("hollow", hatchery_mfd_flags)
+        ftruncate(hollow, 1 << 20)
+        #expect(hatchery_fcntl(hollow, Int32(hatchery_f_add_seals), hatchery_all_seals) == 0)
+        try connection.send(frame(Self.good, count: 1), [hollow])
+        #expect(try connection.failure()?.detail.contains("without holes") == true)
+        close(hollow)
         // A root that is no directory, a file that is none.
         var root = SpawnRequest(zygote: "exec")
         root.rootFileSystem = true
@@ -126,6 +133,9 @@ import Testing
         try expect(.invalidRequest) { $0.memoryBytes = 1 << 49 }
         try expect(.invalidRequest) { $0.processes = 100_000 }
         try expect(.invalidRequest) { $0.filesOut = ["../../etc/passwd"] }
+        for place in ["/proc", "/./proc", "//.//dev/null", "/sys/./x", "/.", "/x/../proc", "relative"] {
+            try expect(.invalidRequest) { $0.temporaryFileSystems = [.init(destination: place)] }
+        }
     }
 
     @Test func badLaunchPlansAreAnswered() async throws {
@@ -162,6 +172,44 @@ import Testing
         }
     }
 
+    /// close(2) of such a descriptor waits for its peer, minutes if need be. Whose last copy is the daemon's makes it wait.
+    @Test(arguments: ["empty", "too many", "malformed", "left unread"])
+    func descriptorsWhoseClosingWaitsHoldNobodyUp(_ way: String) async throws {
+        let daemon = try Beds.root()
+        let other = try await daemon.client()
+        let hostile = try RawConnection(daemon)
+        let waiting = try LingeringSocket()
+        let garbage: [UInt8] = Array(repeating: 1, count: 32)
+        switch way {
+        case "empty": try hostile.send([], [waiting.raw])
+        case "too many": try hostile.send(garbage, Array(repeating: 0, count: WireLimits.descriptors + 30) + [waiting.raw])
+        case "malformed": try hostile.send(garbage, [waiting.raw])
+        default:
+            // An empty message has the connection closed, and the one behind it is never read, if it comes in time: while what is
+            // before is answered.
+            var isSent = false
+            for _ in 0..<50 where !isSent {
+                let connection = try RawConnection(daemon)
+                for number in UInt32(0)..<8 { try connection.send(Frame(kind: .ping, request: number).encoded()) }
+                try connection.send([])
+                isSent = (try? connection.send(garbage, [waiting.raw])) != nil
+            }
+            try #require(isSent)
+        }
+        waiting.letGo()
+        let start = ContinuousClock.now
+        for _ in 0..<5 { try await other.ping() }
+        #expect(ContinuousClock.now - start < Beds.time(.seconds(20)))
+        // Nor do other requests' descriptors pile up behind it.
+        #expect(try await other.run(.program("/bin/echo", ["fine"])).stdout == "fine\n")
+        try await Wait.until("what came is closed") {
+            let names = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pid)/fd")
+            let links = names.map { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(daemon.pid)/fd/\($0)") }
+            return !links.contains(waiting.link)
+        }
+        withExtendedLifetime((hostile, waiting)) {}
+    }
+
     @Test func onePeerThatNeverReadsHarmsItselfOnly() async throws {
         let daemon = try Beds.root()
         let mute = try RawConnection(daemon)
@@ -172,6 +220,23 @@ import Testing
             else { break }
         }
         #expect(try await daemon.client().run(.program("/bin/echo", ["fine"])).stdout == "fine\n")
+    }
+
+    /// What it asks waits in its own socket, and is answered when it reads.
+    @Test func whoDoesNotReadIsNotHeard() throws {
+        let mute = try RawConnection(try Beds.root())
+        var asked = 0
+        for _ in 0..<50 {
+            while try MessageSocket.send(
+                mute.socket.raw, Frame(kind: .ping, request: UInt32(asked)).encoded(), dontWait: true)
+            { asked += 1 }
+            usleep(20_000)
+        }
+        #expect(asked > 20 && asked < 2_000)
+        for number in 0..<asked {
+            let answer = try mute.receive()
+            try #require(answer?.kind == .done, "answer \(number) of \(asked)")
+        }
     }
 
     @Test(.enabled(if: Beds.available(Beds.isRoot, "needs another user")))

@@ -110,7 +110,7 @@ int hatchery_send_message(int socket, const void *bytes, size_t length, const in
 int hatchery_receive_message(int socket, void *buffer, size_t capacity, int *fds, int *fd_count,
                              int *message_flags, int flags);
 
-#define HATCHERY_MAX_FDS 64
+#define HATCHERY_MAX_FDS 253  // the kernel's SCM_MAX_FD
 
 /// The peer of a connected Unix socket.
 struct hatchery_peer {

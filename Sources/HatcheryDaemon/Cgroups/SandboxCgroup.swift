@@ -57,14 +57,26 @@ final class SandboxCgroup {
 
     // MARK: What the kernel counted
 
-    /// CPU time since the cgroup was made: of every process that is or was in it.
-    var cpuNanoseconds: UInt64? { number("cpu.stat", "usage_usec").map { $0 * 1000 } }
+    /// What another thread may ask: it holds nothing whose end would be this cgroup's.
+    struct Counts: Sendable {
+        fileprivate let nest: CgroupDirectory
+        fileprivate let name: String
 
-    /// Its processes, as this process counts them.
-    var processes: [Int32] {
-        guard let text = try? nest.read("\(name)/cgroup.procs") else { return [] }
-        return text.split(separator: "\n").compactMap { Int32($0) }
+        /// CPU time since the cgroup was made: of every process that is or was in it.
+        var cpuNanoseconds: UInt64? {
+            (try? nest.read("\(name)/cpu.stat")).flatMap { CgroupDirectory.number($0, "usage_usec") }.map { $0 * 1000 }
+        }
+
+        /// Its processes, as this process counts them.
+        var processes: [Int32] {
+            guard let text = try? nest.read("\(name)/cgroup.procs") else { return [] }
+            return text.split(separator: "\n").compactMap { Int32($0) }
+        }
     }
+
+    var counts: Counts { Counts(nest: nest, name: name) }
+
+    var cpuNanoseconds: UInt64? { counts.cpuNanoseconds }
 
     /// Processes and threads of the request at this moment.
     var taskCount: UInt64? { number("pids.current").map { $0 - min($0, SandboxCgroup.ownProcesses) } }

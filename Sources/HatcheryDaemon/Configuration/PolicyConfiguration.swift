@@ -66,7 +66,7 @@ public struct PolicyConfiguration: Sendable, Equatable {
     static let schema = Schema<PolicyConfiguration>([
         .section("connections", \.connections, Connections.schema, "Connections of clients"),
         .value("running", \.running, .number(1...1_000_000), "Sandboxes alive at once, at most 1000000"),
-        .value("starting", \.starting, .number(1...65_536), "Sandboxes being set up at once, at most 65536"),
+        .value("starting", \.starting, .number(1...65_536), "Sandboxes being set up at once, half of them at most for one user; at most 65536"),
         .section("queue", \.queue, Queue.schema, "Requests that wait for their turn"),
         .section("memory", \.memory, Memory.schema, "Admission by the memory of the machine"),
     ])

@@ -8,7 +8,8 @@ import HatcherySystem
 /// What a peer sends never traps: a malformed message gets a typed answer, and a peer that floods or does not read its
 /// answers is disconnected alone.
 final class ClientConnection {
-    /// Answers that wait for a peer which does not read. Above it the peer is given up.
+    /// Answers that wait for a peer which does not read: of its running sandboxes, since it is not asked for more. Above it the
+    /// peer is given up.
     static let queueLimit = 512
 
     let number: UInt64
@@ -16,7 +17,8 @@ final class ClientConnection {
     var uid: uid_t { peer.uid }
     var gid: gid_t { peer.gid }
     var pid: pid_t { peer.pid }
-    private let socket: Descriptor
+    /// Open until `close`.
+    private var socket: Descriptor?
     private weak var front: Front?
     private var registration: EventLoop.Registration?
     private var queue: [Outgoing] = []
@@ -43,32 +45,44 @@ final class ClientConnection {
     init(number: UInt64, socket: consuming Descriptor, peer: Peer, front: Front) throws(SystemError) {
         self.number = number
         self.peer = peer
-        self.socket = socket
+        self.socket = consume socket
         self.front = front
-        let raw = self.socket.raw
+        let raw = self.socket?.raw ?? -1
         registration = try front.loop.watch(raw) { [weak self] ready in self?.handle(ready) }
     }
 
     private func handle(_ ready: EventPoll.Interest) {
-        if ready.contains(.write) { flush() }
+        // A peer that has gone is told without being asked for, and found out by writing to it.
+        if ready.contains(.write) || !queue.isEmpty { flush() }
         // A bounded number of messages for one turn, so that no client keeps the loop to itself.
-        for _ in 0..<16 where !isClosed {
-            guard receiveOne() else { return }
+        // SECURITY: and none while answers wait: whoever does not read them is not heard, or a thousand connections would have
+        // each 512 answers of up to 64 KiB kept for them. Test: whoDoesNotReadIsNotHeard.
+        // SECURITY: nor a user by many of them. Test: oneUsersMessagesEndWithTheirShareOfATurn.
+        for _ in 0..<16 where !isClosed && queue.isEmpty {
+            guard let front, front.turnBudget.isLeft(for: uid, in: front.loop.turn) else { return }
+            let start = MonotonicClock.now()
+            let goesOn = receiveOne()
+            front.turnBudget.spend(MonotonicClock.now() - start, of: uid)
+            if !goesOn { return }
         }
     }
 
     private func receiveOne() -> Bool {
         do throws(SystemError) {
-            guard
+            // Room for all that one message can bring: the kernel closes what finds none, in the thread that receives it.
+            guard let front,
                 var message = try MessageSocket.receive(
-                    socket.raw, capacity: WireLimits.frameBytes + 1, descriptorRoom: WireLimits.descriptors,
+                    socket?.raw ?? -1, capacity: WireLimits.frameBytes + 1, descriptorRoom: MessageSocket.mostDescriptors,
                     dontWait: true)
             else { return false }
+            // SECURITY: out of this message first of all: whatever becomes of it, they are closed off the loop. Test:
+            // descriptorsWhoseClosingWaitsHoldNobodyUp.
+            let descriptors = RequestDescriptors(message.descriptors.releaseAll(), of: uid, closer: front.closer)
             if message.isEndOfStream {
                 close()
                 return false
             }
-            accept(&message)
+            accept(message, descriptors, front)
             return true
         } catch {
             front?.log.debug("client \(number): \(error)")
@@ -77,11 +91,8 @@ final class ClientConnection {
         }
     }
 
-    private func accept(_ message: inout MessageSocket.Message) {
-        guard let front else { return }
+    private func accept(_ message: borrowing MessageSocket.Message, _ descriptors: RequestDescriptors, _ front: Front) {
         lastActivity = MonotonicClock.now()
-        // Out of this message first of all: whatever becomes of it, they are closed off the loop.
-        let descriptors = RequestDescriptors(message.descriptors.releaseAll(), closer: front.closer)
         // The request number is the peer's, where the message is long enough to have one.
         let request: UInt32 =
             message.bytes.count >= 12
@@ -143,7 +154,7 @@ final class ClientConnection {
     private func flush() {
         while let next = queue.first {
             do throws(SystemError) {
-                guard try MessageSocket.send(socket.raw, next.bytes, descriptors: next.descriptors, dontWait: true) else {
+                guard try MessageSocket.send(socket?.raw ?? -1, next.bytes, descriptors: next.descriptors, dontWait: true) else {
                     break
                 }
                 queue.removeFirst()
@@ -157,7 +168,7 @@ final class ClientConnection {
             close()
             return
         }
-        registration?.setInterest(queue.isEmpty ? .read : [.read, .write])
+        registration?.setInterest(queue.isEmpty ? .read : .write)
     }
 
     /// Says why, and closes: the request number 0 means the connection itself.
@@ -173,7 +184,10 @@ final class ClientConnection {
         registration = nil
         queue.removeAll()
         // Half-closing tells the peer at once, also where a forked copy of its own descriptor is still open somewhere.
-        _ = shutdown(socket.raw, Int32(SHUT_RDWR))
+        if let socket = socket.take() {
+            _ = shutdown(socket.raw, Int32(SHUT_RDWR))
+            front?.closer.closeConnection(socket.release(), of: uid)
+        }
         front?.clientClosed(self)
     }
 }

@@ -1,37 +1,47 @@
-import Foundation
 import Glibc
+import HatcherySystem
 
-/// Closes what clients sent, on a thread of its own.
+/// Closes what clients sent, away from the loop.
 ///
-/// close(2) of a file on a FUSE or network file system waits for that file system's answer. The loop must not: a client that
-/// sends such a descriptor would stop everybody's requests. The thread does nothing else.
-final class DescriptorCloser: @unchecked Sendable {
-    private let condition = NSCondition()
-    private var queue: [Int32] = []
-    private var isStarted = false
+/// close(2) of a file on a FUSE or network file system waits for that file system's answer, and that of a TCP socket for
+/// its peer where SO_LINGER says so. The loop must not: a client that sends such a descriptor would stop everybody's
+/// requests. Nor does one user's wait hold up what others sent: each has a thread of its own.
+final class DescriptorCloser {
+    private let threads = UserThreads()
 
     /// Takes the descriptors over.
-    func close(_ descriptors: [Int32]) {
+    func close(_ descriptors: [Int32], of user: uid_t) {
         guard !descriptors.isEmpty else { return }
-        condition.lock()
-        queue += descriptors
-        if !isStarted {
-            isStarted = true
-            Thread.detachNewThread { [self] in run() }
+        threads.perform(for: user) {
+            for raw in descriptors { DescriptorCloser.closeOne(raw) }
         }
-        condition.signal()
-        condition.unlock()
     }
 
-    private func run() -> Never {
-        while true {
-            condition.lock()
-            while queue.isEmpty { condition.wait() }
-            let descriptors = queue
-            queue = []
-            condition.unlock()
-            for descriptor in descriptors { Glibc.close(descriptor) }
+    /// Takes over a connection that nothing is read from any more.
+    ///
+    /// SECURITY: with the socket goes what was sent and not read, and with that, in the thread which closes it, the descriptors that
+    /// came along. They are taken out first. Test: descriptorsWhoseClosingWaitsHoldNobodyUp.
+    func closeConnection(_ socket: Int32, of user: uid_t) {
+        threads.perform(for: user) {
+            while true {
+                guard
+                    var message = try? MessageSocket.receive(
+                        socket, capacity: 1, descriptorRoom: MessageSocket.mostDescriptors, dontWait: true)
+                else { break }
+                let descriptors = message.descriptors.releaseAll()
+                for raw in descriptors { DescriptorCloser.closeOne(raw) }
+                // An empty message without descriptors looks like the end; what is behind one is not looked for.
+                if message.isEndOfStream && descriptors.isEmpty { break }
+            }
+            Glibc.close(socket)
         }
+    }
+
+    private static func closeOne(_ raw: Int32) {
+        // The client's linger time would be this thread's.
+        var off = linger(l_onoff: 0, l_linger: 0)
+        _ = setsockopt(raw, SOL_SOCKET, SO_LINGER, &off, socklen_t(MemoryLayout<linger>.size))
+        Glibc.close(raw)
     }
 }
 
@@ -45,9 +55,11 @@ final class RequestDescriptors {
     /// Set once the first one is known to be a small sealed memfd: closing memory waits for nobody, and waking a thread for it costs
     /// a request more than the closing.
     var firstIsMemory = false
+    private let user: uid_t
 
-    init(_ raws: [Int32], closer: DescriptorCloser) {
+    init(_ raws: [Int32], of user: uid_t, closer: DescriptorCloser) {
         self.raws = raws
+        self.user = user
         self.closer = closer
     }
 
@@ -56,7 +68,7 @@ final class RequestDescriptors {
             Glibc.close(first)
             raws.removeFirst()
         }
-        closer.close(raws)
+        closer.close(raws, of: user)
     }
 
     subscript(_ index: Int) -> Int32 { raws[index] }

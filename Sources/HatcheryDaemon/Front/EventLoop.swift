@@ -53,6 +53,8 @@ final class EventLoop {
     private var nextToken: UInt64 = 1
     private var timers = TimerHeap()
     private var isStopped = false
+    /// Counts the rounds.
+    private(set) var turn: UInt64 = 0
 
     init() throws(SystemError) { poll = try EventPoll() }
 
@@ -89,6 +91,7 @@ final class EventLoop {
         var events: [EventPoll.Event] = []
         while !isStopped {
             try poll.wait(milliseconds: millisecondsToNextTimer(), into: &events)
+            turn += 1
             for event in events {
                 // An earlier event of this round may have cancelled the registration.
                 registrations[event.token]?.handler(event.ready)

@@ -215,7 +215,7 @@ extension Front {
             HatcheryError(.invalidRequest, side: .front, step: .admit, detail: detail, hint: hint)
         }
         guard let size = SealedMemory.sealedSize(descriptors[0]) else {
-            throw invalid("the launch plan is not a sealed memfd")
+            throw invalid("the launch plan is not a sealed memfd without holes")
         }
         descriptors.firstIsMemory = size <= RequestDescriptors.smallPlanBytes
         guard size <= WireLimits.launchPlanBytes else {

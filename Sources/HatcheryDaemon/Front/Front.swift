@@ -29,6 +29,7 @@ public final class Front {
     let networks: Networks
     let closer = DescriptorCloser()
     let tearDown = TearDown()
+    let lookout: Lookout
     private var serial: UInt64 = 0
     private var clientNumber: UInt64 = 0
     private(set) var isStopping = false
@@ -46,6 +47,7 @@ public final class Front {
     private(set) lazy var lifecycle = Lifecycle(front: self, manager: manager)
     private let manager: ServiceManager
     private(set) lazy var doorkeeper = Doorkeeper(front: self, rules: settings.rules)
+    var turnBudget = TurnBudget()
     private(set) lazy var turnstile = Turnstile(front: self)
     let metrics = Metrics()
     let logs: DaemonLog
@@ -82,6 +84,7 @@ public final class Front {
         self.logs = logs
         audit = try Audit(configuration.audit, log: log)
         loop = try EventLoop()
+        lookout = try Lookout(loop: loop)
         images = try Images()
         ids = IDPool(identity)
         networks = try Networks(configuration.nat, identity: identity, loop: loop, log: log)
@@ -226,6 +229,7 @@ public final class Front {
                 if let refusal = doorkeeper.refusal(peer, connections: clients.count) {
                     log.warning("refusing a client of uid \(peer.uid): \(refusal.detail)")
                     doorkeeper.turnAway(socket, refusal)
+                    closer.closeConnection(socket.release(), of: peer.uid)
                     continue
                 }
                 clientNumber += 1

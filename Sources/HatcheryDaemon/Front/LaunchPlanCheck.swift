@@ -1,3 +1,4 @@
+import Glibc
 import HatcheryProtocol
 
 /// The form of a launch plan, which a client wrote and a child reads.
@@ -20,13 +21,13 @@ public enum LaunchPlanCheck {
                 }
                 mode = known
             case LaunchPlan.Tag.target:
-                if field.bytes.contains(0) { throw .containsNUL(tag: field.tag) }
+                if holdsNUL(field.bytes) { throw .containsNUL(tag: field.tag) }
                 if field.bytes.count > WireLimits.pathBytes { throw .tooLong(tag: field.tag, limit: WireLimits.pathBytes) }
                 hasTarget = !field.bytes.isEmpty
             case LaunchPlan.Tag.argument, LaunchPlan.Tag.environment:
                 entries += 1
                 if entries > WireLimits.arguments { throw .tooMany(tag: field.tag, limit: WireLimits.arguments) }
-                if field.bytes.contains(0) { throw .containsNUL(tag: field.tag) }
+                if holdsNUL(field.bytes) { throw .containsNUL(tag: field.tag) }
                 if field.tag == LaunchPlan.Tag.environment {
                     // NAME=VALUE with a name.
                     guard let equals = field.bytes.firstIndex(of: UInt8(ascii: "=")), equals > 0 else {
@@ -42,5 +43,11 @@ public enum LaunchPlanCheck {
         }
         guard let mode else { throw .missing(tag: LaunchPlan.Tag.mode) }
         if mode != .code && !hasTarget { throw .missing(tag: LaunchPlan.Tag.target) }
+    }
+
+    /// By memchr: a plan may have 32 MiB of arguments, and the loop reads them.
+    private static func holdsNUL(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let start = bytes.baseAddress else { return false }
+        return memchr(start, 0, bytes.count) != nil
     }
 }

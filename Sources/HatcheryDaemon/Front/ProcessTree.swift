@@ -13,6 +13,10 @@ struct ProcessTree {
 
     /// More processes than this are not walked in one sample.
     static let walkLimit = 4096
+    /// What is read mapping by mapping: of one process, some sixteen thousand mappings, and of all in one sample. Beyond it
+    /// memory counts in full in each process that has it mapped, which is more than it can be.
+    static let detailOfOne = 16 << 20
+    static let detailOfAll = 64 << 20
 
     /// - Parameters:
     ///   - members: the processes, where a cgroup knows them; nil has them looked for.
@@ -24,7 +28,10 @@ struct ProcessTree {
         let pids = members.map { $0.filter { $0 != initPID } } ?? descendants()
         sample.processes = UInt64(pids.count)
         for pid in pids { sample.bytes += ownBytes(pid) }
-        if sample.bytes > limit { sample.bytes = pids.reduce(0) { $0 + proportionalBytes($1) } }
+        if sample.bytes > limit {
+            var room = ProcessTree.detailOfAll
+            sample.bytes = pids.reduce(0) { $0 + proportionalBytes($1, &room) }
+        }
         sample.cpuNanoseconds = known ?? (pids + [initPID]).reduce(0) { $0 + cpuNanoseconds($1, withChildren: true) }
         return sample
     }
@@ -50,17 +57,26 @@ struct ProcessTree {
         }
     }
 
-    /// Anonymous and shared-memory pages that are in memory, in bytes.
+    /// Anonymous and shared-memory pages that are in memory, and the page tables, in bytes.
     private func ownBytes(_ pid: Int32) -> UInt64 {
         guard let text = try? Files.readText("/proc/\(pid)/status", limit: 8192) else { return 0 }
-        return ProcessTree.kilobytes(text, ["RssAnon:", "RssShmem:", "VmSwap:"])
+        return ProcessTree.kilobytes(text, ["RssAnon:", "RssShmem:", "VmSwap:"]) + ProcessTree.pageTableBytes(status: text)
     }
+
+    /// SECURITY: one page that is read in each 2 MiB of a mapping takes a page table and is no page of the program's own: a
+    /// gigabyte of page tables with nothing in them. Test: memoryOfTheWholeTreeCounts.
+    static func pageTableBytes(status text: String) -> UInt64 { kilobytes(text, ["VmPTE:"]) }
 
     /// Mapping by mapping: anonymous and shared memory by its share; of files only the pages that were written, since files
     /// of the scratch space are counted there and the preloaded heap (a memfd) belongs to the zygote until it is written.
-    private func proportionalBytes(_ pid: Int32) -> UInt64 {
-        guard let text = try? Files.readText("/proc/\(pid)/smaps", limit: 8 << 20) else { return ownBytes(pid) }
-        return ProcessTree.proportionalBytes(smaps: text)
+    private func proportionalBytes(_ pid: Int32, _ room: inout Int) -> UInt64 {
+        let limit = min(room, ProcessTree.detailOfOne)
+        guard limit > 0, let text = try? Files.readText("/proc/\(pid)/smaps", limit: limit) else { return ownBytes(pid) }
+        room -= text.utf8.count
+        // Cut off: there are more mappings than are looked at.
+        if text.utf8.count >= limit { return ownBytes(pid) }
+        let status = (try? Files.readText("/proc/\(pid)/status", limit: 8192)) ?? ""
+        return ProcessTree.proportionalBytes(smaps: text) + ProcessTree.pageTableBytes(status: status)
     }
 
     static func proportionalBytes(smaps text: String) -> UInt64 {

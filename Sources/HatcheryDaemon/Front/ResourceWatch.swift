@@ -7,21 +7,35 @@ import HatcherySystem
 ///
 /// It samples, and cannot promise more than that: between two samples a tree can take what the machine has. The receipt says
 /// so by the missing layer `cgroup`.
+///
+/// Where processes have to be looked at, the loop does not do it itself (`Lookout`): how long that takes is the program's doing.
 final class ResourceWatch {
     /// The first sample comes soon, since what goes wrong goes wrong early; then they come less and less often.
     static let firstIntervalNanoseconds: UInt64 = 20_000_000
     static let longestIntervalNanoseconds: UInt64 = 100_000_000
+    /// A look that takes its time is followed by a pause that is so many times as long, so that nobody gets a processor of the
+    /// daemon's by being hard to look at.
+    static let pauseFactor: UInt64 = 2
+    /// SECURITY: what cannot be looked at for so long is ended, or it would have no limits. Test: whatCannotBeLookedAtIsEnded.
+    static let blindNanoseconds: UInt64 = 10_000_000_000
 
     private let tree: ProcessTree
     private let scratch: Int32
     private let limits: GrantedLimits
     private let cgroup: SandboxCgroup?
+    private let user: uid_t
     private let loop: EventLoop
+    private let lookout: Lookout
+    private let blindNanoseconds: UInt64
     private let exceeded: (Verdict) -> Void
     private var interval = ResourceWatch.firstIntervalNanoseconds
     private var timer: EventLoop.Timer?
+    /// The last one that was made outside of the loop.
+    private var lastSample = ProcessTree.Sample()
+    private var isStopped = false
     private var peakBytes: UInt64 = 0
     private var peakProcesses: UInt64 = 0
+    /// At the last look. What is killed together with its init is reaped by nobody, so that no other count has its time.
     private var seenCPUNanoseconds: UInt64 = 0
     private var verdict: Verdict?
     private var observed = ""
@@ -29,26 +43,31 @@ final class ResourceWatch {
     /// - Parameters:
     ///   - scratch: the sandbox's writable directory, whose files count as memory, or -1.
     ///   - cgroup: what the kernel counts and limits.
+    ///   - user: whose sandbox it is.
     init(
-        initPID: Int32, scratch: Int32, limits: GrantedLimits, cgroup: SandboxCgroup?, loop: EventLoop,
-        exceeded: @escaping (Verdict) -> Void
+        initPID: Int32, scratch: Int32, limits: GrantedLimits, cgroup: SandboxCgroup?, user: uid_t, loop: EventLoop,
+        lookout: Lookout, blindNanoseconds: UInt64 = ResourceWatch.blindNanoseconds, exceeded: @escaping (Verdict) -> Void
     ) {
         tree = ProcessTree(initPID: initPID)
         self.scratch = scratch
         self.limits = limits
         self.cgroup = cgroup
+        self.user = user
         self.loop = loop
+        self.lookout = lookout
+        self.blindNanoseconds = blindNanoseconds
         self.exceeded = exceeded
         schedule()
     }
 
     func stop() {
+        isStopped = true
         timer?.cancel()
         timer = nil
     }
 
-    private func schedule() {
-        let pause = max(interval, quietNanoseconds())
+    private func schedule(after lookNanoseconds: UInt64 = 0) {
+        let pause = max(interval, quietNanoseconds(), lookNanoseconds * ResourceWatch.pauseFactor)
         timer = loop.after(nanoseconds: pause) { [weak self] in self?.sample() }
         interval = min(interval * 2, ResourceWatch.longestIntervalNanoseconds)
     }
@@ -62,46 +81,50 @@ final class ResourceWatch {
     }
 
     private func sample() {
-        let sample = look()
+        if let counted = countedByKernel { return judge(counted, after: 0) }
+        timer = loop.after(nanoseconds: blindNanoseconds) { [weak self, blindNanoseconds] in
+            self?.end(.memoryLimit, "not to be counted in \(Double(blindNanoseconds) / 1e9)s")
+        }
+        let (tree, counts, limit) = (tree, cgroup?.counts, limits.memoryBytes)
+        lookout.look(for: user) {
+            let start = MonotonicClock.now()
+            let sample = tree.sample(
+                members: counts?.processes, preciseAbove: limit, cpuNanoseconds: counts?.cpuNanoseconds)
+            return (sample, MonotonicClock.now() - start)
+        } _: { [weak self] (sample: ProcessTree.Sample, nanoseconds) in
+            guard let self, !isStopped, verdict == nil else { return }
+            timer?.cancel()
+            var sample = sample
+            sample.bytes += scratchBytes()
+            lastSample = sample
+            judge(sample, after: nanoseconds)
+        }
+    }
+
+    private func judge(_ sample: ProcessTree.Sample, after nanoseconds: UInt64) {
+        peakBytes = max(peakBytes, sample.bytes)
+        peakProcesses = max(peakProcesses, sample.processes)
+        seenCPUNanoseconds = max(seenCPUNanoseconds, sample.cpuNanoseconds)
         if sample.bytes > limits.memoryBytes {
             end(.memoryLimit, "\(sample.bytes)")
         } else if sample.cpuNanoseconds > limits.cpuNanoseconds {
             end(.cpuLimit, "\(Double(sample.cpuNanoseconds) / 1e9)s")
         } else {
-            schedule()
+            schedule(after: nanoseconds)
         }
     }
 
-    /// The last look at a sandbox that is about to be killed: what is killed together with its init is reaped by nobody, so that no
-    /// other count has its CPU time.
-    func lookForTheLastTime() {
-        if cgroup?.cpuNanoseconds == nil { _ = look() }
-    }
-
-    private func look() -> ProcessTree.Sample {
-        let sample = takeSample()
-        peakBytes = max(peakBytes, sample.bytes)
-        peakProcesses = max(peakProcesses, sample.processes)
-        seenCPUNanoseconds = max(seenCPUNanoseconds, sample.cpuNanoseconds)
-        return sample
-    }
-
-    /// What the tree uses now.
+    /// What the tree uses now or, where processes have to be looked at for that, what it used at the last look.
     var usage: SandboxListing.Usage {
-        let sample = takeSample()
+        let sample = countedByKernel ?? lastSample
         return .init(
             memoryBytes: cgroup?.currentBytes ?? sample.bytes, cpuNanoseconds: sample.cpuNanoseconds,
             processes: sample.processes)
     }
 
-    private func takeSample() -> ProcessTree.Sample {
-        if let cgroup, cgroup.keepsMemory, let used = cgroup.cpuNanoseconds {
-            return .init(processes: cgroup.taskCount ?? 0, bytes: 0, cpuNanoseconds: used)
-        }
-        var sample = tree.sample(
-            members: cgroup?.processes, preciseAbove: limits.memoryBytes, cpuNanoseconds: cgroup?.cpuNanoseconds)
-        sample.bytes += scratchBytes()
-        return sample
+    private var countedByKernel: ProcessTree.Sample? {
+        guard let cgroup, cgroup.keepsMemory, let used = cgroup.cpuNanoseconds else { return nil }
+        return .init(processes: cgroup.taskCount ?? 0, bytes: 0, cpuNanoseconds: used)
     }
 
     private func scratchBytes() -> UInt64 {

@@ -260,7 +260,7 @@ final class Sandbox: HatchedChildOwner {
         }
         watch = ResourceWatch(
             initPID: child.initPID, scratch: child.scratchDescriptor, limits: granted.limits, cgroup: child.cgroup,
-            loop: front.loop
+            user: client.uid, loop: front.loop, lookout: front.lookout
         ) { [weak self] verdict in self?.end(because: verdict) }
         spawnNanoseconds = MonotonicClock.now() - arrival
         let spawned = Spawned(
@@ -323,10 +323,7 @@ final class Sandbox: HatchedChildOwner {
     // MARK: End
 
     /// Ends the run for a reason of ours; the end itself is reported when the child is gone.
-    func end(because verdict: Verdict) {
-        watch?.lookForTheLastTime()
-        child?.ending(because: verdict)
-    }
+    func end(because verdict: Verdict) { child?.ending(because: verdict) }
 
     func signal(_ number: Int32) { child?.signal(number) }
 

@@ -51,6 +51,9 @@ public enum Identity: Sendable, Hashable {
         }
     }
 
+    /// Whether users beside the daemon's own may ask (`Front.mayUse`).
+    var servesOthers: Bool { if case .root = self { true } else { false } }
+
     /// Whether every sandbox gets ids of its own.
     var isDistinct: Bool { self != .singleID }
 

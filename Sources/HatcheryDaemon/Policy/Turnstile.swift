@@ -31,6 +31,7 @@ final class Turnstile {
     private var line = WaitingLine<Waiting>()
     private var tickets: [String: Ticket] = [:]
     private(set) var starting = 0
+    private var startingOf: [uid_t: Int] = [:]
     private var promisedBytes: UInt64 = 0
     private var memory = MachineMemory()
     private var timer: EventLoop.Timer?
@@ -70,7 +71,10 @@ final class Turnstile {
         promisedBytes += bytes
         // One whose zygote is still starting waits there, and holds no place of those that are being set up.
         let isStarting = sandbox.zygote.state == .ready
-        if isStarting { starting += 1 }
+        if isStarting {
+            starting += 1
+            startingOf[sandbox.client.uid, default: 0] += 1
+        }
         tickets[sandbox.id] = Ticket(uid: sandbox.client.uid, memoryBytes: bytes, isStarting: isStarting)
         front.proceed(sandbox)
     }
@@ -80,10 +84,17 @@ final class Turnstile {
         let bytes = sandbox.granted.limits.memoryBytes
         if let hold = quotas.hold(sandbox.client.uid, rule, memoryBytes: bytes, now: now) { return hold }
         if tickets.count >= policy.running { return .running }
-        if starting >= policy.starting && sandbox.zygote.state == .ready { return .starting }
+        if sandbox.zygote.state == .ready && (starting >= policy.starting || startingOf[sandbox.client.uid, default: 0] >= share) {
+            return .starting
+        }
         if front.identity.isDistinct && front.ids.available == 0 && (sandbox.zygote.nursery?.depth ?? 0) == 0 { return .ids }
         return hasMemory(for: bytes, now) ? nil : .memory
     }
+
+    /// SECURITY: how many of one user are set up at once. Setting up may wait for what the user sends, such as a file of a file system
+    /// that nobody answers for; whoever could take all places that way would keep everybody else out. Test:
+    /// test_a_hanging_file_system_holds_up_nobody_else.
+    private var share: Int { front.identity.servesOthers ? (Int(policy.starting) + 1) / 2 : Int(policy.starting) }
 
     private func hasMemory(for bytes: UInt64, _ now: UInt64) -> Bool {
         let reserve = policy.memory.reserve
@@ -96,9 +107,9 @@ final class Turnstile {
 
     /// The program runs, or never will.
     func settled(_ sandbox: Sandbox) {
-        guard tickets[sandbox.id]?.isStarting == true else { return }
+        guard let ticket = tickets[sandbox.id], ticket.isStarting else { return }
         tickets[sandbox.id]?.isStarting = false
-        starting -= 1
+        noLongerStarting(ticket.uid)
         if !line.isEmpty { advance() }
     }
 
@@ -108,10 +119,16 @@ final class Turnstile {
             line.remove(for: sandbox.client.uid) { $0.sandbox === sandbox }
             return
         }
-        if ticket.isStarting { starting -= 1 }
+        if ticket.isStarting { noLongerStarting(ticket.uid) }
         promisedBytes -= ticket.memoryBytes
         quotas.giveBack(ticket.uid, memoryBytes: ticket.memoryBytes)
         if !line.isEmpty { advance() }
+    }
+
+    private func noLongerStarting(_ uid: uid_t) {
+        starting -= 1
+        let left = startingOf[uid, default: 1] - 1
+        startingOf[uid] = left > 0 ? left : nil
     }
 
     // MARK: Waiting

@@ -40,6 +40,13 @@ extension SeccompNames {
         "SO_ATTACH_BPF": 50,
         "SO_ATTACH_REUSEPORT_CBPF": 51,
         "SO_ATTACH_REUSEPORT_EBPF": 52,
+        "TCP_ULP": 31,
+        "UDP_ENCAP": 100,
+
+        // fcntl(2)
+        "F_SETLEASE": 1024,
+        "F_NOTIFY": 1026,
+        "F_SETDELEG": 1040,
 
         // signal(7)
         "SIGSYS": 31,

@@ -120,7 +120,7 @@ struct PhaseRunner {
             pass(passed, number, stream)
         case .dropped:
             guard event.bytes.count == 9 else { return }
-            report.steps[number].droppedBytes += event.bytes.dropFirst().reversed().reduce(0) { $0 << 8 | UInt64($1) }
+            report.steps[number].droppedBytes &+= event.bytes.dropFirst().reversed().reduce(0) { $0 << 8 | UInt64($1) }
         case .ended:
             guard let end = StepEnd(event.bytes) else { return }
             ended(number, end)

@@ -1,5 +1,6 @@
 import Hatchery
 import HatcheryProtocol
+import HatcherySystem
 
 // What can be reached by name or by descriptor: the running program's image, descriptors, the old root.
 extension Catalog {
@@ -22,6 +23,18 @@ extension Catalog {
         Probe(
             "image.program-create", "put a program into the host's /usr", [.root, .mountns],
             .attempt("create /usr/bin/hatchery-escape 0755 x"), .unwritable),
+        Probe(
+            "image.page-cache", "change a file that can only be read, through the pages that a pipe shares with it", [],
+            .scenario { stage in
+                let shared = try stage.makeShared("pages")
+                defer { HostFiles.remove(shared) }
+                try HostFiles.write(shared + "/file", stage.token, mode: 0o644)
+                return try await stage.withSandbox { $0.mounts = [.init(shared, at: "/srv/shared")] } _: { agent in
+                    let answer = await agent.ask("do splice-merge /srv/shared/file")
+                    let outside = try? Files.readText(shared + "/file")
+                    return .saw(outside == stage.token ? answer : "the file outside was changed")
+                }
+            }, .exactly("unchanged"), published: ["CVE-2022-0847"]),
         Probe(
             "image.outside", "open the image of a process outside", [.proc, .pidns], .attempt("open /proc/{outside}/exe r"),
             .absent, needs: [.outside("open /proc/{outside}/exe r")]),

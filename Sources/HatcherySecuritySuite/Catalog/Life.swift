@@ -92,6 +92,9 @@ extension Catalog {
         ended(
             "memory", "take memory without end", [], "here fill-memory 2147483648", "memory_limit",
             change: { $0.memory = 64 << 20 }),
+        ended(
+            "page-tables", "take memory that no page of its own shows: page tables", [], "here fill-page-tables 64",
+            "memory_limit", change: { $0.memory = 64 << 20 }),
         held("file", "fill /tmp with one file", [.mountns, .root], "fill-file /tmp/fill 200000000", ["ENOSPC", "EFBIG"],
             atMost: 32 << 20),
         held("shared-memory", "fill /dev/shm", [.mountns, .root], "fill-file /dev/shm/fill 200000000", ["ENOSPC", "EFBIG"],

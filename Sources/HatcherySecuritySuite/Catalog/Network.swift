@@ -63,6 +63,13 @@ extension Catalog {
             "sockets.raw", "open a raw socket", [.seccomp, .caps], .attempt("sys socket 2 3 1"), .refused("EPERM")),
         Probe(
             "sockets.raw6", "open a raw IPv6 socket", [.seccomp, .caps], .attempt("sys socket 10 3 58"), .refused("EPERM")),
+        // The descriptor is none: the filter answers before the kernel looks for it.
+        Probe(
+            "sockets.stacked-protocol", "put TLS or IPsec of the kernel's on a TCP socket", [.seccomp],
+            .attempt("sys setsockopt -1 6 31 @ 4"), .refused("ENOPROTOOPT"), published: ["CVE-2023-0461"]),
+        Probe(
+            "sockets.encapsulation", "put IPsec of the kernel's on a UDP socket", [.seccomp],
+            .attempt("sys setsockopt -1 17 100 @ 4"), .refused("ENOPROTOOPT"), published: ["CVE-2026-43284"]),
         Probe("sockets.pair", "make a socket pair of another family", [.seccomp], .attempt("sys socketpair 16 3 0 @"),
             .refused("EAFNOSUPPORT")),
     ]

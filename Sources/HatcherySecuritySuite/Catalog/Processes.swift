@@ -108,6 +108,12 @@ extension Catalog {
         peer(
             "temporary-file", "read a file in /tmp of a sandbox beside", [.root, .mountns],
             offer: "create /tmp/file-{token} 0666 x", find: "read /tmp/file-{token}", .refused("ENOENT")),
+        Probe(
+            "peers.lease", "take a lease on a file, so that whoever opens it beside has to wait", [.seccomp],
+            .attempt("sys fcntl fd:{program} 1024 0"), .refused("EINVAL")),
+        Probe(
+            "peers.directory-signal", "have a signal sent for what happens in a directory", [.seccomp],
+            .attempt("sys fcntl fd:/usr 1026 1"), .refused("EINVAL")),
         peer(
             "shared-memory-file", "read a file in /dev/shm of a sandbox beside", [.root, .mountns],
             offer: "create /dev/shm/file-{token} 0666 x", find: "read /dev/shm/file-{token}", .refused("ENOENT")),

@@ -102,6 +102,15 @@ extension Catalog {
             .scenario { stage in .saw(await stage.outcome { $0.mounts = [.init(stage.directory, at: "/dev/null")] }) },
             .refused("invalid request"), published: ["CVE-2025-31133"]),
         Probe(
+            "daemon.cover-dotted", "mount something over /proc or /dev by a name with a dot in it", [.proc, .root],
+            .scenario { stage in
+                var seen: [String] = []
+                for place in ["/./proc", "/././dev", "//.//sys"] {
+                    seen.append(await stage.outcome { $0.mounts = [.init(stage.directory, at: place)] })
+                }
+                return .saw(Set(seen).sorted().joined(separator: ", "))
+            }, .refused("invalid request"), published: ["CVE-2019-16884", "CVE-2025-31133"]),
+        Probe(
             "daemon.mount-upwards", "have a mount point outside of the root", [.root],
             .scenario { stage in
                 .saw(await stage.outcome { $0.mounts = [.init(stage.directory, at: "/srv/../../../tmp/x")] })
