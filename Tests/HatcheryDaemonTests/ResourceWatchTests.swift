@@ -12,7 +12,8 @@ import Testing
         let stuck = ManualGate()
         lookout.look(for: 1, { stuck.wait() }, {})
         let limits = GrantedLimits(
-            wallNanoseconds: 1, cpuNanoseconds: 1 << 60, memoryBytes: 1 << 60, processes: 1, diskBytes: 1, openFiles: 1, milliCPUs: 1)
+            wallNanoseconds: 1, cpuNanoseconds: 1 << 60, memoryBytes: 1 << 60, processes: 1, diskBytes: 1, openFiles: 1,
+            milliCPUs: 1, outputBytes: 1)
         var ended: [uid_t: Verdict] = [:]
         func watch(_ user: uid_t) -> ResourceWatch {
             ResourceWatch(
