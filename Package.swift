@@ -5,6 +5,10 @@ import PackageDescription
 // Swift toolchain exists, and a host that only runs Hatchery has none either.
 let selfContained: [LinkerSetting] = [.unsafeFlags(["-static-stdlib"])]
 
+// A sanitizer's runtime is no part of a static program: Tests/sanitize.sh builds these as others are.
+let isSanitized = Context.environment["HATCHERY_SANITIZE"] == "1"
+let wholly: [LinkerSetting] = isSanitized ? [] : [.unsafeFlags(["-static-executable"])]
+
 // HATCHERY_TESTING compiles in the switches that take single layers away. A release build does not know them: a
 // production daemon refuses such a request by name.
 let testSwitches: [SwiftSetting] = [.define("HATCHERY_TESTING", .when(configuration: .debug))]
@@ -97,7 +101,7 @@ let package = Package(
         .executableTarget(
             name: "HatcheryStepsMain",
             dependencies: ["CHatchery", "HatcheryProtocol", "HatcherySteps", "HatcherySystem"],
-            linkerSettings: [.unsafeFlags(["-static-executable", "-use-ld=lld"])]),
+            linkerSettings: wholly + [.unsafeFlags(["-use-ld=lld"])]),
         // On top of the client: scripts, commands, builds.
         .target(
             name: "HatcheryJobs",
@@ -140,7 +144,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-nostartfiles", "-static-stdlib"])]),
         .executableTarget(
             name: "HatcheryProbe", dependencies: ["HatcheryProbes"],
-            linkerSettings: [.unsafeFlags(["-static-executable"])]),
+            linkerSettings: wholly),
         // What a fuzzer and the tests of the corpora call: Fuzz/README.md.
         .target(
             name: "HatcheryFuzzing",
