@@ -90,8 +90,14 @@ struct RefusalCounter {
     }
 
     private func tell(_ syscall: Int, isFatal: Bool) {
-        tell(.refused(syscall: UInt16(syscall), count: counts[syscall], isFatal: isFatal))
+        // SECURITY: at its end a process closes its files before its pid namespace is killed (do_exit() in kernel/exit.c), and a
+        // call whose listener closes goes on with ENOSYS. So the front gets the listener and closes it when everybody is dead.
+        // Test: aViolationEndsTheRunWhereTheProfileSaysSo.
+        tell(
+            .refused(syscall: UInt16(syscall), count: counts[syscall], isFatal: isFatal), with: isFatal ? [listener] : [])
     }
 
-    private func tell(_ message: InitMessage) { _ = try? MessageSocket.send(control, message.encoded()) }
+    private func tell(_ message: InitMessage, with descriptors: [Int32] = []) {
+        _ = try? MessageSocket.send(control, message.encoded(), descriptors: descriptors)
+    }
 }

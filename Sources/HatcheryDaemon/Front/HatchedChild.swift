@@ -48,6 +48,8 @@ final class HatchedChild {
     /// Whether the kernel ended it for its memory limit; known at its end.
     private(set) var ranOutOfMemory = false
     private var registrations: [EventLoop.Registration] = []
+    /// The listener of its filter, once a refusal has ended the run: it closes when nobody is left who could go on.
+    private var unansweredRefusals: Descriptor?
     /// While its program runs, so that its end need not wait for their end.
     private var namespaces: TearDown.Held?
     /// What is sent as soon as there is somebody to send it to.
@@ -251,6 +253,7 @@ final class HatchedChild {
                 endedRunning = MonotonicClock.now()
                 state.payloadEnded(ExitStatus(waitStatus: status))
             case .refused(let syscall, let count, let isFatal):
+                if isFatal && message.descriptors.count >= 1 { unansweredRefusals = message.descriptors.take(0) }
                 state.refused(syscall: syscall, count: count, isFatal: isFatal)
             case .sentBadSystemCall: state.sentBadSystemCallSignal()
             default:
@@ -275,6 +278,7 @@ final class HatchedChild {
         cancelRegistrations()
         owner?.childEnded(keepAlive, ended)
         namespaces = nil
+        unansweredRefusals = nil
     }
 
     // MARK: End
