@@ -51,9 +51,9 @@ import Testing
     ])
     func cpuTimeOfWhatWasKilledIsCounted(_ code: String) async throws {
         for zygote in Probe.Zygote.allCases {
-            var options = RunOptions(time: Beds.time(.seconds(2)))
-            options.cpuTime = .seconds(600)
-            let result = try await Beds.root().client().run(Probe.payload(zygote, code: code), options)
+            // Not more on a slow machine: what has not begun yet uses the processor as well.
+            let result = try await Beds.root().client().run(
+                Probe.payload(zygote, code: code), RunOptions(time: .seconds(2)))
             #expect(result.verdict == .timedOut)
             // The machine may be busy with other tests.
             #expect(result.usage.cpuSeconds > result.usage.wallSeconds / 20, "\(zygote)")
@@ -81,6 +81,11 @@ import Testing
         var options = SessionOptions()
         options.sandbox.memory = 256 << 20
         let client = try await daemon.client()
+        let isCounted = try await client.run(.program("/bin/true")).receipt.active.contains(.cgroup)
+        guard !isCounted else {
+            print("skipped: the kernel counts memory here, so nothing is looked at")
+            return
+        }
         let session = try await client.session(.program(Beds.python, ["-c", code]), options)
         #expect(try await session.readLine(timeout: Beds.time(.seconds(20))).text == "up")
         let before = try ThreadTime(daemon)

@@ -2,7 +2,7 @@
 # vm.sh: runs a part of the tests in a virtual machine: Debian's own kernel, all of cgroup v2, Landlock, AppArmor and Yama.
 # By emulation where there is no KVM, so about fifteen times slower than here. Ends with the status of what ran inside.
 #
-#   HATCHERY_VM_SECONDS   the longest that the machine may run (600)
+#   HATCHERY_VM_SECONDS   the longest that the machine may run (1200)
 #   HATCHERY_VM_ACCEL     qemu's accelerator (tcg)
 #   HATCHERY_VM_KEEP=1    leaves the folder with kernel and image, and prints its name
 #   HATCHERY_VM_FILTER    other tests, as swift test --filter takes them
@@ -118,7 +118,7 @@ copy() {
 boot() {
     step "Machine"
     local log=$work/console status
-    timeout --foreground "${HATCHERY_VM_SECONDS:-600}" qemu-system-x86_64 \
+    timeout --foreground "${HATCHERY_VM_SECONDS:-1200}" qemu-system-x86_64 \
         -accel "${HATCHERY_VM_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 3072 -nographic -nodefaults -no-reboot -serial stdio \
         -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initramfs.cpio" \
         -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
