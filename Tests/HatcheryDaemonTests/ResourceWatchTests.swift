@@ -18,12 +18,15 @@ import Testing
         func watch(_ user: uid_t) -> ResourceWatch {
             ResourceWatch(
                 initPID: getpid(), scratch: -1, limits: limits, cgroup: nil, user: user, loop: loop, lookout: lookout,
-                blindNanoseconds: 500_000_000
-            ) { ended[user] = $0 }
+                blindNanoseconds: 5_000_000_000
+            ) {
+                ended[user] = $0
+                loop.stop()
+            }
         }
         // The second one belongs to another user, whom the first one's trouble does not concern.
         let watches = [watch(1), watch(2)]
-        loop.after(nanoseconds: 1_500_000_000) { loop.stop() }
+        loop.after(nanoseconds: 60_000_000_000) { loop.stop() }
         try loop.run()
         #expect(ended == [1: .memoryLimit])
         for watch in watches { watch.stop() }
