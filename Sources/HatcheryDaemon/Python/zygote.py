@@ -15,7 +15,24 @@ Standard library only, CPython 3.9 to 3.14. The library is ours (Swift, C ABI) a
 """
 MAIN_MODULE_NAMES = frozenset(globals())  # what this interpreter puts into a script's `__main__`, nothing of ours yet
 
-import atexit, builtins, ctypes, gc, importlib.util, io, json, linecache, os, posix, runpy, signal, struct, sys, time
+import os
+
+FORK_HOOKS, REGISTER_AT_FORK = [], os.register_at_fork  # of the preload: (before, after in the child, after in the parent)
+
+
+def remember_fork_hooks(*, before=None, after_in_child=None, after_in_parent=None):
+    """In the place of os.register_at_fork while the zygote preloads."""
+    hooks = before, after_in_child, after_in_parent
+    if any(hook is not None and not callable(hook) for hook in hooks):
+        raise TypeError("a fork hook must be callable")
+    if hooks == (None, None, None):
+        raise TypeError("At least one argument is required.")
+    FORK_HOOKS.append(hooks)
+
+
+os.register_at_fork = remember_fork_hooks  # before the first import of what registers any
+
+import _signal, atexit, builtins, ctypes, gc, importlib.util, io, json, linecache, posix, runpy, signal, struct, sys, time
 import traceback, types
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 
@@ -204,6 +221,7 @@ def settle():
     for path, finder in list(sys.path_importer_cache.items()):
         if finder is None:
             del sys.path_importer_cache[path]
+    adopt_fork_hooks()
     collect_generators()
     reseed()  # proves at start, not in the first child, that every generator that was found can be reseeded
     forget_identity()
@@ -218,6 +236,54 @@ def settle():
     gc.disable()
     if hasattr(libc, "malloc_trim"):  # glibc; musl has none
         libc.malloc_trim(0)
+
+
+def adopt_fork_hooks():
+    """From here on os.register_at_fork is CPython's own, and knows one set of hooks: all of the preload's, in their order."""
+    os.register_at_fork = REGISTER_AT_FORK
+    threading, logging = sys.modules.get("threading"), sys.modules.get("logging")
+    spared = set()
+    # These make locks anew that another thread may have held, and drop that thread. Here there is none and was none at the clone, so
+    # after them everything is as it was before, but for 160 pages of a child. Newer versions do more, or otherwise.
+    if sys.version_info < (3, 13):
+        if threading and knows_one_thread(threading):
+            spared.add(("threading", "_after_fork"))
+        if logging:
+            spared.update(("logging", name) for name in ("_acquireLock", "_after_at_fork_child_reinit_locks", "_releaseLock"))
+    if not FORK_HOOKS:
+        return
+    ours = [tuple(None if (getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)) in spared else hook for hook in hooks)
+            for hooks in FORK_HOOKS]
+    for when in range(2):  # as CPython runs them: the last one registered first before a fork, in their order after it
+        CLONE_HOOKS.append([hooks[when] for hooks in (reversed(ours) if when == 0 else ours) if hooks[when] is not None])
+    every = [[hooks[when] for hooks in FORK_HOOKS if hooks[when] is not None] for when in range(3)]
+    every[0].reverse()
+    before, after_in_child, after_in_parent = (fork_hook(hooks, when) for when, hooks in enumerate(every))
+    REGISTER_AT_FORK(before=before, after_in_child=after_in_child, after_in_parent=after_in_parent)
+
+
+def fork_hook(hooks, when):
+    """One hook for many. At the clone of a sandbox those that are spared there are left out; at the program's own forks none is."""
+    def run():
+        for hook in (CLONE_HOOKS[when] if CLONING and when < 2 else hooks):
+            try:
+                hook()
+            except BaseException as error:  # as CPython does: told, and the next one is called
+                complain(f"Exception ignored in: {hook!r}\n" + "".join(
+                    traceback.format_exception(type(error), error, own_frames_stripped(error))), prefix="")
+    return run
+
+
+def knows_one_thread(threading):
+    try:
+        main = threading.main_thread()
+        return list(threading._active.values()) == [main] and not threading._limbo and set(threading._dangling) == {main} \
+            and threading._active.get(threading.get_ident()) is main and not isinstance(main, threading._DummyThread)
+    except AttributeError:
+        return False
+
+
+CLONE_HOOKS, CLONING = [], []  # the hooks before and after a clone; whether one is under way
 
 
 def forget_identity():
@@ -261,8 +327,10 @@ def prepare():
         #   - before= hooks run here too, in the same order as ever; after_in_parent= hooks belong to the zygote, which
         #     ran no before= hook, so nothing there waits for them.
         # Nothing stands between the two calls: 3.13 holds a lock there that creating a thread state would want.
+        CLONING.append(True)
         before_fork()
         after_fork_child()
+        CLONING.clear()
         if REHEARSAL["wanted"]:
             rehearse()
         reseed()
@@ -368,6 +436,7 @@ def mersenne_twister(generator):
         raise ValueError("the state is not where it is expected")
     position.value = 624  # all words used: the next number begins with a new round; it stays so, nobody draws in the zygote
     sequence = getattr(generator, "_seed_seq", None)
+    reseed_sequence = seed_sequence(sequence)
 
     def reseed_words(_, number):
         offset = 0
@@ -376,9 +445,29 @@ def mersenne_twister(generator):
             if count < 0:
                 raise OSError("getrandom failed")
             offset += count
-        if sequence is not None:  # what .spawn() and .jumped() derive from
-            sequence.__init__(number)
+        reseed_sequence(number)
     return reseed_words
+
+
+def seed_sequence(sequence):
+    """What .spawn() and .jumped() derive from: a number, and a pool of words that come of it. A sequence made anew costs 80 pages and
+    a tenth of a child's time; so the number, which is an object of this sequence alone, gets other digits (PyLongObject), and the pool other words."""
+    if sequence is None:
+        return lambda number: None
+    sequence.__init__(1 << 127 | random_number() >> 1)
+    entropy, pool = sequence.entropy, sequence.pool
+    digits, words = (ctypes.c_uint32 * 5).from_address(id(entropy) + int.__basicsize__), pool.ctypes.data
+    known = sys.int_info.bits_per_digit == 30 and sys.int_info.sizeof_digit == 4 and sys.implementation.name == "cpython" \
+        and sum(digit << 30 * place for place, digit in enumerate(digits)) == entropy \
+        and sys.getrefcount(entropy) == 3 and pool.dtype.itemsize * pool.size == 16 and pool.flags.c_contiguous
+    if not known:
+        return sequence.__init__
+
+    def reseed_sequence(number):
+        digits[:4] = (number & 0x3FFFFFFF, number >> 30 & 0x3FFFFFFF, number >> 60 & 0x3FFFFFFF, number >> 90 & 0x3FFFFFFF)
+        if getrandom(words, 16, 0) != 16:  # so few are never cut short by a signal (getrandom(2))
+            raise OSError("getrandom failed")
+    return reseed_sequence
 
 
 getrandom = libc.getrandom
@@ -554,9 +643,10 @@ def become_python(plan):
     # CPython coerces an unset or C locale to UTF-8 (PEP 538); we do so too, but leave no variable behind.
     if names and plan.environment[names[0]] not in (b"C", b"POSIX", b"C.UTF-8", b"C.utf8"):
         libc.setlocale(0, b"")  # 0 is LC_CTYPE, the one category CPython sets; the zygote's is C.UTF-8
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # The functions of C: those of signal.py make enumerations of their arguments and results first.
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_IGN)
     open_streams()
     if plan.seed is not None:
         __import__("random")  # so that it is seeded whatever was preloaded; sys.path is still the zygote's own
@@ -574,7 +664,7 @@ def become_python(plan):
 
 def set_environment(variables):
     """Exactly these, for Python and for C: also what C libraries put there behind os.environ's back."""
-    os.environ.clear()
+    os.environ._data.clear()  # not os.environ.clear(), which unsets one after the other
     libc.clearenv()
     posix.environ.clear()
     for name, value in variables.items():
@@ -599,6 +689,7 @@ def open_stream(descriptor, mode, name, errors):
 
 STREAMS = (0, "r", "<stdin>", "surrogateescape"), (1, "w", "<stdout>", "surrogateescape"), (2, "w", "<stderr>", "backslashreplace")
 PREPARED = {}  # (descriptor, kind of file): a text layer that no byte went through
+USUAL = []  # the kinds of file that sys.stdin, sys.stdout and sys.stderr are bound to in the zygote already
 
 
 def kind_of_file(descriptor):
@@ -616,13 +707,15 @@ def prepare_streams():
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        for pipe_end, others in ((reader, (writer, writer)), (null, (writer, writer))):
-            for descriptor, file in zip(range(3), (pipe_end, *others)):
+        for source in reader, null:
+            for descriptor, file in enumerate((source, writer, writer)):
                 os.dup2(file, descriptor)
             for stream in STREAMS:
                 key = stream[0], kind_of_file(stream[0])
                 if key not in PREPARED:
                     PREPARED[key] = open_stream(*stream)
+        USUAL[:] = [kind_of_file(descriptor) for descriptor in range(3)]
+        bind_streams(USUAL)
     finally:
         for descriptor, file in enumerate(kept):
             os.dup2(file, descriptor)
@@ -632,8 +725,14 @@ def prepare_streams():
 
 def open_streams():
     """The zygote's own may be bound to another kind of file."""
+    kinds = [kind_of_file(descriptor) for descriptor in range(3)]
+    if kinds != USUAL or sys.stdin is not sys.__stdin__ or sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        bind_streams(kinds)
+
+
+def bind_streams(kinds):
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = [
-        PREPARED.get((stream[0], kind_of_file(stream[0]))) or open_stream(*stream) for stream in STREAMS]
+        PREPARED.get((stream[0], kind)) or open_stream(*stream) for stream, kind in zip(STREAMS, kinds)]
 
 
 def working_directory():
@@ -845,13 +944,13 @@ def finish(status, answer=None):
 
     # A handler that leaves by itself needs no thread, and works whatever the callbacks catch. It interrupts sleeps,
     # locks and loops of Python; a callback stuck in C is left to the time limit.
-    signal.signal(signal.SIGALRM, give_up)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-    signal.setitimer(signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
+    _signal.signal(_signal.SIGALRM, give_up)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
+    _signal.setitimer(_signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
     guarded(atexit._run_exitfuncs)  # the preload's too: logging.shutdown, multiprocessing, weakref.finalize
     failed = not flush_streams()
     guarded(drop_modules)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    _signal.setitimer(_signal.ITIMER_REAL, 0)
     status = last_words(STATUS_FLUSH_FAILED if failed else status, answer)
     if interrupted:
         # Die of the signal, as CPython does, so that whoever waits can tell an interrupt from an exit.
