@@ -33,6 +33,80 @@ import Testing
         stuck.open()
     }
 
+    /// A tree whose CPU time stood still since the last look is not looked at again; one that ran is.
+    @Test func whatDidNotRunIsNotLookedAtAgain() throws {
+        let loop = try EventLoop()
+        let used = ManualCount()
+        let limits = GrantedLimits(
+            wallNanoseconds: 1, cpuNanoseconds: 1 << 60, memoryBytes: 1 << 60, processes: 1, diskBytes: 1, openFiles: 1,
+            milliCPUs: 1, outputBytes: 1)
+        let shell = try ManualTree()
+        defer { shell.end() }
+        let watch = ResourceWatch(
+            initPID: shell.pid, scratch: -1, limits: limits, cgroup: nil, user: 1, loop: loop, lookout: try Lookout(loop: loop),
+            usedMicroseconds: { used.value }) { _ in }
+        /// Lets the loop run until `condition` holds; as long as it takes, within reason.
+        func run(_ seconds: Double, until condition: @escaping () -> Bool) throws {
+            let end = MonotonicClock.now() + UInt64(seconds * 1e9)
+            func look() {
+                if condition() || MonotonicClock.now() > end { return loop.stop() }
+                loop.after(nanoseconds: 5_000_000) { look() }
+            }
+            look()
+            try loop.run()
+        }
+        try run(60) { watch.usage.processes == 1 }
+        #expect(watch.usage.processes == 1)
+        shell.haveAnotherChild()
+        try run(0.5) { watch.usage.processes != 1 }
+        #expect(watch.usage.processes == 1, "it was looked at although it did not run")
+        used.value += 1
+        try run(60) { watch.usage.processes == 2 }
+        #expect(watch.usage.processes == 2)
+        watch.stop()
+    }
+
+    private final class ManualCount: @unchecked Sendable {
+        var value: UInt64 = 1
+    }
+
+    /// A shell with one child, and on demand a second one.
+    private final class ManualTree {
+        let pid: pid_t
+        private let input: Int32
+
+        init() throws {
+            var ends: [Int32] = [-1, -1]
+            #expect(pipe(&ends) == 0)
+            var actions = posix_spawn_file_actions_t()
+            posix_spawn_file_actions_init(&actions)
+            defer { posix_spawn_file_actions_destroy(&actions) }
+            posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+            posix_spawn_file_actions_addclose(&actions, ends[1])
+            var child: pid_t = 0
+            let arguments = ["sh", "-c", "sleep 1000 & read line; sleep 1000 & echo; read line; kill %1 %2"]
+            var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+            defer { for argument in argv { free(argument) } }
+            #expect(posix_spawn(&child, "/bin/sh", &actions, nil, &argv, environ) == 0)
+            close(ends[0])
+            (pid, input) = (child, ends[1])
+        }
+
+        func haveAnotherChild() {
+            _ = write(input, "\n", 1)
+            // Its children are listed by the kernel: until both are there.
+            for _ in 0..<2000 where ProcessTree(initPID: pid).sample(members: nil, preciseAbove: .max, cpuNanoseconds: 0).processes < 2 {
+                usleep(5000)
+            }
+        }
+
+        func end() {
+            _ = write(input, "\n", 1)
+            close(input)
+            waitpid(pid, nil, 0)
+        }
+    }
+
     /// A door that one thread opens and another waits at.
     private final class ManualGate: @unchecked Sendable {
         private var ends: [Int32] = [-1, -1]

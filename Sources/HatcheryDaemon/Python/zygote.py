@@ -32,7 +32,7 @@ def remember_fork_hooks(*, before=None, after_in_child=None, after_in_parent=Non
 
 os.register_at_fork = remember_fork_hooks  # before the first import of what registers any
 
-import _signal, atexit, builtins, ctypes, gc, importlib.util, io, json, linecache, posix, runpy, signal, struct, sys, time
+import _signal, atexit, builtins, ctypes, functools, gc, importlib.util, io, json, linecache, posix, runpy, signal, struct, sys, time
 import traceback, types
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 
@@ -61,6 +61,10 @@ class Library:
         self.audit = library.hatchery_zygote_audit
         self.audit.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
         self.audit.restype = ctypes.c_size_t
+        # Not a PyDLL's business, but one call of it costs a child five pages, and os.fstat() fifty: a named tuple of twenty objects.
+        self.surroundings = library.hatchery_zygote_surroundings
+        self.surroundings.argtypes = (ctypes.c_int,)
+        self.surroundings.restype = ctypes.c_int
         self.serve = library.hatchery_zygote_serve
         self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, PREPARE, ctypes.c_int)
         self.serve.restype = ctypes.c_int
@@ -74,8 +78,10 @@ class PreloadFailure(Exception):
 
 def start(arguments, open_library=Library):
     """Everything up to the serve loop. Returns the library and the control descriptor; does not return on failure."""
+    global surroundings
     control, library_descriptor, configuration_descriptor = map(int, arguments[1:4])
     library = open_library(library_descriptor)
+    surroundings = library.surroundings
     os.close(library_descriptor)
     if arguments[0].startswith("/proc/self/fd/"):
         os.close(int(arguments[0].rpartition("/")[2]))  # this file, which has been read
@@ -216,7 +222,7 @@ def settle():
     set_environment({})
     time.tzset()
     libc.setlocale(0, b"C.UTF-8")
-    ZONE[:] = zone_file()
+    surroundings(1)
     # FileFinder remembers directories that did not exist; in the child's root they may.
     for path, finder in list(sys.path_importer_cache.items()):
         if finder is None:
@@ -252,14 +258,23 @@ def adopt_fork_hooks():
             spared.update(("logging", name) for name in ("_acquireLock", "_after_at_fork_child_reinit_locks", "_releaseLock"))
     if not FORK_HOOKS:
         return
-    ours = [tuple(None if (getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)) in spared else hook for hook in hooks)
-            for hooks in FORK_HOOKS]
+    ours = [tuple(None if (getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)) in spared else quick_hook(hook)
+                  for hook in hooks) for hooks in FORK_HOOKS]
     for when in range(2):  # as CPython runs them: the last one registered first before a fork, in their order after it
         CLONE_HOOKS.append([hooks[when] for hooks in (reversed(ours) if when == 0 else ours) if hooks[when] is not None])
     every = [[hooks[when] for hooks in FORK_HOOKS if hooks[when] is not None] for when in range(3)]
     every[0].reverse()
     before, after_in_child, after_in_parent = (fork_hook(hooks, when) for when, hooks in enumerate(every))
     REGISTER_AT_FORK(before=before, after_in_child=after_in_child, after_in_parent=after_in_parent)
+
+
+def quick_hook(hook):
+    """The way to the same that costs a child less, or the hook itself."""
+    random = sys.modules.get("random")
+    if random and hook == random._inst.seed and type(random._inst) is random.Random:
+        random._inst.gauss_next = None  # once, here: what Random.seed() does beyond the seed of C
+        return functools.partial(random._random.Random.seed, random._inst)
+    return hook
 
 
 def fork_hook(hooks, when):
@@ -295,16 +310,7 @@ def forget_identity():
         setattr(uuid, name, None)
 
 
-def zone_file():
-    """What tells one time zone file from another: in a root of the request's own it may be another."""
-    try:
-        status = os.stat("/etc/localtime")
-        return status.st_dev, status.st_ino, status.st_mtime_ns
-    except OSError:
-        return ()
-
-
-REHEARSAL, FREEZE, PRELOADED, ZONE = {"wanted": True, "code": None}, {"wanted": True}, set(), []
+REHEARSAL, FREEZE, PRELOADED = {"wanted": True, "code": None}, {"wanted": True}, set()
 
 
 # ---- In the child, parked: become a process of one's own -------------------------------------------------------------
@@ -637,7 +643,8 @@ def main(launch, length):
 def become_python(plan):
     """The state that a freshly started interpreter would have."""
     set_environment(plan.environment)
-    if b"TZ" in plan.environment or zone_file() != tuple(ZONE):
+    around = surroundings(0)
+    if b"TZ" in plan.environment or around & OTHER_ZONE:
         time.tzset()
     names = [name for name in (b"LC_ALL", b"LC_CTYPE", b"LANG") if plan.environment.get(name)]
     # CPython coerces an unset or C locale to UTF-8 (PEP 538); we do so too, but leave no variable behind.
@@ -647,7 +654,7 @@ def become_python(plan):
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_IGN)
-    open_streams()
+    open_streams(around)
     if plan.seed is not None:
         __import__("random")  # so that it is seeded whatever was preloaded; sys.path is still the zygote's own
         reseed(plan.seed)
@@ -668,7 +675,8 @@ def set_environment(variables):
     libc.clearenv()
     posix.environ.clear()
     for name, value in variables.items():
-        os.environb[name] = value
+        posix.putenv(name, value)
+    os.environ._data.update(variables)  # which has them as bytes, as C has
     posix.environ.update(variables)
 
 
@@ -688,34 +696,25 @@ def open_stream(descriptor, mode, name, errors):
 
 
 STREAMS = (0, "r", "<stdin>", "surrogateescape"), (1, "w", "<stdout>", "surrogateescape"), (2, "w", "<stderr>", "backslashreplace")
-PREPARED = {}  # (descriptor, kind of file): a text layer that no byte went through
-USUAL = []  # the kinds of file that sys.stdin, sys.stdout and sys.stderr are bound to in the zygote already
-
-
-def kind_of_file(descriptor):
-    """What a text layer remembers its file by: whether it can seek, and the size of its buffer."""
-    try:
-        status = os.fstat(descriptor)
-        return status.st_mode & 0o170000, status.st_blksize
-    except OSError:
-        return None
+# What hatchery_zygote_surroundings() says: a bit for each stream that is a pipe, one for a stdin that is a null device, one for
+# a time zone file that is not the one of the call with 1.
+PIPES, NULL_INPUT, OTHER_ZONE = (1, 2, 4), 8, 16
+PREPARED = {}  # the bit: a text layer that no byte went through
 
 
 def prepare_streams():
-    """In the zygote: text layers for the kinds of file that children nearly always have, a pipe and /dev/null."""
+    """In the zygote: text layers for the kinds of file that children nearly always have, a pipe and /dev/null. What a layer remembers
+    of its file is whether it can seek, and the size of its buffer."""
     kept = [os.dup(descriptor) for descriptor in range(3)]
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        for source in reader, null:
+        for bits, source in (PIPES, reader), ((NULL_INPUT,), null):
             for descriptor, file in enumerate((source, writer, writer)):
                 os.dup2(file, descriptor)
-            for stream in STREAMS:
-                key = stream[0], kind_of_file(stream[0])
-                if key not in PREPARED:
-                    PREPARED[key] = open_stream(*stream)
-        USUAL[:] = [kind_of_file(descriptor) for descriptor in range(3)]
-        bind_streams(USUAL)
+            for stream, bit in zip(STREAMS, bits):
+                PREPARED[bit] = open_stream(*stream)
+        bind_streams(NULL_INPUT | PIPES[1] | PIPES[2])
     finally:
         for descriptor, file in enumerate(kept):
             os.dup2(file, descriptor)
@@ -723,16 +722,17 @@ def prepare_streams():
             os.close(descriptor)
 
 
-def open_streams():
+def open_streams(around):
     """The zygote's own may be bound to another kind of file."""
-    kinds = [kind_of_file(descriptor) for descriptor in range(3)]
-    if kinds != USUAL or sys.stdin is not sys.__stdin__ or sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
-        bind_streams(kinds)
+    usual = around & (NULL_INPUT | PIPES[0] | PIPES[1] | PIPES[2]) == NULL_INPUT | PIPES[1] | PIPES[2]
+    if not (usual and sys.stdin is sys.__stdin__ and sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__):
+        bind_streams(around)
 
 
-def bind_streams(kinds):
+def bind_streams(around):
+    bits = (NULL_INPUT if around & NULL_INPUT else around & PIPES[0]), around & PIPES[1], around & PIPES[2]
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = [
-        PREPARED.get((stream[0], kind)) or open_stream(*stream) for stream, kind in zip(STREAMS, kinds)]
+        PREPARED.get(bit) or open_stream(*stream) for stream, bit in zip(STREAMS, bits)]
 
 
 def working_directory():
@@ -972,6 +972,9 @@ def join_threads():
     """Waits for the threads that are not daemons, for as long as they take. concurrent.futures hooks in there too."""
     threading = sys.modules.get("threading")
     if threading is None:
+        return
+    # Nothing would happen, at the price of 35 pages.
+    if sys.version_info < (3, 13) and len(threading._active) == 1 and not threading._limbo and not threading._threading_atexits:
         return
     if hasattr(threading, "_shutdown"):
         threading._shutdown()
