@@ -45,6 +45,25 @@ final class WorkThread: @unchecked Sendable {
         condition.unlock()
     }
 
+    /// Has the body done on the thread, and waits for it. Not for the loop, and not for the thread itself.
+    func wait<Outcome>(_ body: @escaping () -> Outcome) -> Outcome {
+        let done = NSCondition()
+        var outcome: Outcome?
+        perform {
+            let own = body()
+            done.withLock {
+                outcome = own
+                done.signal()
+            }
+        } answer: { _ in }
+        done.lock()
+        defer { done.unlock() }
+        while true {
+            if let outcome { return outcome }
+            done.wait()
+        }
+    }
+
     /// Does what is left and returns when the thread has ended. Its answers are not given any more.
     func stop() {
         condition.lock()
