@@ -273,6 +273,8 @@ class RootlessNetworkTests(unittest.TestCase):
             return report["spawn"]["nursery_hit"] and "world" in report["stdout"]
 
         wait_for(hit, "a parked child with a network")
+        # The nursery has waited for the network, and has not failed for want of it.
+        self.assertNotIn("nursery of exec", daemon.text())
 
     def test_a_pasta_that_dies_is_replaced_and_living_sandboxes_go_on(self):
         daemon = self.daemon()

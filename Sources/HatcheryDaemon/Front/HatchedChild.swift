@@ -149,6 +149,22 @@ final class HatchedChild {
 
     // step 41 (front): before the set-up order, so that the init finds its interface there.
     private func attachNetwork() {
+        guard front.networks.isUp else {
+            // Of the nursery, at the daemon's start, or while pasta is started again; a request has waited before.
+            front.networks.begin { [self] failure in
+                guard isAlive, !isGivenUp else { return }
+                if let failure {
+                    owner?.childFailed(self, .attachNetwork, failure.errno == 0 ? ENETDOWN : failure.errno)
+                } else {
+                    attachToNetwork()
+                }
+            }
+            return
+        }
+        attachToNetwork()
+    }
+
+    private func attachToNetwork() {
         do throws(SystemError) {
             try front.networks.attach(initPID) { [self] outcome in
                 guard isAlive, !isGivenUp else { return }
