@@ -300,10 +300,11 @@ final class HatchedChild {
     // MARK: End
 
     /// Has the namespaces taken down after its end is told, and not before.
-    func holdNamespaces() {
+    /// - Parameter user: who asked for it.
+    func holdNamespaces(for user: uid_t) {
         guard let raw = initPIDFD?.raw, initPID > 0 else { return }
         // An interface must be gone with the sandbox: its address is given out again.
-        namespaces = front.tearDown.hold(wantsNetwork ? [.mount] : [.mount, .network], of: raw)
+        namespaces = front.tearDown.hold(wantsNetwork ? [.mount] : [.mount, .network], of: raw, for: user)
     }
 
     /// SECURITY: the init's end is the end of every process of its pid namespace, whatever they did.
