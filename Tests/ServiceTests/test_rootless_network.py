@@ -306,6 +306,15 @@ class RootlessNetworkTests(unittest.TestCase):
         self.assertIn(self.ask(daemon, HOST[0])[HOST[0]], REFUSALS)
         self.assertEqual(self.answerer(self.ask(daemon, PUBLIC[0])), {PUBLIC[0]: "world"})
 
+    def test_a_pasta_without_its_device_ends_by_itself(self):
+        # So does the daemon end one that takes no signals from it.
+        daemon = self.daemon()
+        self.ask(daemon, PUBLIC[0])
+        first = self.the_pasta(daemon)
+        self.in_gateway(daemon, "ip", "link", "del", "dev", "up")
+        wait_for(lambda: not os.path.exists(f"/proc/{first}"), "the end of pasta")
+        self.assertEqual(self.answerer(self.ask(daemon, PUBLIC[0])), {PUBLIC[0]: "world"})
+
     def test_one_that_cannot_start_is_told_in_its_own_words(self):
         program = os.path.join(self.folder, "no-pasta")
         Path(program).write_text("#!/bin/sh\necho no luck today >&2\nexit 3\n")

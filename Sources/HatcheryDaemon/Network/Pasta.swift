@@ -11,6 +11,8 @@ import HatcherySystem
 final class Pasta: @unchecked Sendable {
     /// The device that it makes is there after some 10 ms.
     private static let startNanoseconds: UInt64 = 20_000_000_000
+    /// How long is waited for its end where it cannot be killed.
+    private static let ownEndMilliseconds: Int32 = 500
     /// What is kept of what it says.
     static let textLimit = 4096
 
@@ -131,8 +133,16 @@ final class Pasta: @unchecked Sendable {
     }
 
     /// Ends and reaps it, where that has not been done.
+    ///
+    /// The AppArmor profile of the package passt takes signals of unconfined programs alone. A daemon that has a profile, too, has to
+    /// take the device away (`Gateway.end`), at which pasta ends by itself.
     func end() {
-        try? Processes.signal(pidfd.raw, SIGKILL)
+        do throws(SystemError) {
+            try Processes.signal(pidfd.raw, SIGKILL)
+        } catch {
+            var poll = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
+            guard Glibc.poll(&poll, 1, Pasta.ownEndMilliseconds) == 1 else { return }
+        }
         _ = reap()
     }
 
