@@ -14,7 +14,7 @@ results=()
 main() {
     step "Packages that the tests need"
     packaging/install-missing.sh libseccomp-dev libcap-dev pkg-config uidmap python3 python3-numpy python3-pandas \
-        python3-matplotlib python3-jsonschema busybox-static libjemalloc2 procps iproute2 strace systemd nftables \
+        python3-matplotlib python3-jsonschema busybox-static libjemalloc2 procps iproute2 strace systemd nftables passt \
         python3-prometheus-client gcc libc6-dev git nodejs default-jre-headless python3-pip
     swift=$(packaging/find-swift.sh)
     mkdir -p "$logs"

@@ -58,6 +58,8 @@ main() {
         start mounts
         flags+=(--mounts-socket "$place/mounts.sock")
     fi
+    start networked
+    flags+=(--networked-socket "$place/networked.sock")
     [ -z "${HATCHERY_BENCHMARK_PYSPAWNER:-}" ] || flags+=(--pyspawner "$HATCHERY_BENCHMARK_PYSPAWNER")
     "$benchmarks/hatchery-benchmarks" --socket "$place/speed.sock" --daemon "$(cat "$place/speed.pid")" \
         --parked-socket "$place/parked.sock" \
@@ -141,6 +143,18 @@ ids: {base: 1879310336, count: 65536}
 zygotes:
   - {name: exec-miss, kind: exec, $none}
 END
+    cat >"$place/networked.yaml" <<END
+socket: {path: "$place/networked.sock", mode: "0600"}
+ids: {base: 1879375872, count: 65536}
+zygotes:
+  - {name: exec, kind: exec, $nursery}
+  - {name: exec-nat, kind: exec, profile: networked, $nursery}
+  - {name: exec-miss, kind: exec, $none}
+  - {name: exec-nat-miss, kind: exec, profile: networked, $none}
+profiles:
+  default: {network: none}
+  networked: {network: nat}
+END
     # Outer ids of its own, so that the two daemons' sandboxes never share one.
     cat >"$place/parked.yaml" <<END
 socket: {path: "$place/parked.sock", mode: "0600"}
@@ -156,6 +170,9 @@ start() {
     local starter=()
     # In a mount namespace of its own, which goes with the daemon.
     [ "$name" != mounts ] || starter=(unshare --mount --propagation private "$here/with-mounts.sh" "$place" 1000)
+    # In a network namespace of its own that forwards: the host's is left as it is. An ordinary user's gives a network by pasta.
+    [ "$name" != networked ] || [ "$(id -u)" -ne 0 ] ||
+        starter=(unshare --net sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; exec "$@"' networked)
     "${starter[@]}" "$binaries/hatcheryd" --config "$place/$name.yaml" --log-level warning </dev/null >"$place/$name.log" 2>&1 &
     daemons+=($!)
     echo $! >"$place/$name.pid"

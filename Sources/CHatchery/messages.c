@@ -1,5 +1,6 @@
 #include "CHatchery.h"
 
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <sys/sysmacros.h>
 
@@ -135,4 +136,9 @@ int hatchery_stat_cached(int fd, struct hatchery_cached_status *status) {
   status->device = (uint64_t)result.stx_dev_major << 32 | result.stx_dev_minor;
   status->inode = result.stx_ino;
   return 0;
+}
+
+int hatchery_netlink_bind(int socket, uint32_t groups) {
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
+  return bind(socket, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
 }

@@ -9,7 +9,7 @@ enum HostChecks {
     static func all() -> [HostCheck] {
         [
             kernel(), cloneThree(), namespaces(), identity(), freshProc(), seccomp(), landlock(), controlGroups(),
-            memfd(),
+            network(), memfd(),
             daemonProgram(),
         ]
     }
@@ -175,6 +175,37 @@ enum HostChecks {
                 mend: "boot with cgroup_no_v1=\(lacking.joined(separator: ",")) or systemd.unified_cgroup_hierarchy=1")
         }
         return .ok(name, "v2 at \(place) with \(controllers.joined(separator: " "))")
+    }
+
+    // MARK: Network
+
+    /// What sandboxes with `nat` need; those without need nothing.
+    private static func network() -> HostCheck {
+        func lacking(_ found: String, _ mend: String) -> HostCheck {
+            HostCheck(name: "network", state: .degraded, found: found + ": no sandbox can have `nat`", mend: mend)
+        }
+        guard HostPrograms.find(HostPrograms.nft) != nil else {
+            return lacking("nft is not installed", "apt-get install nftables")
+        }
+        if Capabilities.isEffective(CAP_SYS_ADMIN) {
+            guard Capabilities.isEffective(CAP_NET_ADMIN) else {
+                return lacking("CAP_NET_ADMIN is missing", "docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN")
+            }
+            guard text("/proc/sys/net/ipv4/ip_forward") == "1" else {
+                return lacking("the host does not forward packets", "sysctl -w net.ipv4.ip_forward=1, and for good a file in /etc/sysctl.d")
+            }
+            return .ok("network", "nat: the host forwards, and nft is there")
+        }
+        guard let pasta = HostPrograms.find(HostPrograms.pasta) else {
+            return lacking("pasta is not installed", "apt-get install passt; elsewhere than in /usr/bin it is named by nat.pasta")
+        }
+        do throws(SystemError) {
+            _ = try Files.open(HostPrograms.tunnelDevice, flags: O_RDWR)
+        } catch {
+            return lacking(
+                "\(error)", "modprobe tun, and chmod 0666 \(HostPrograms.tunnelDevice); in a container --device \(HostPrograms.tunnelDevice)")
+        }
+        return .ok("network", "nat: by \(pasta)")
     }
 
     private static func memfd() -> HostCheck {

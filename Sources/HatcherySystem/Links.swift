@@ -65,6 +65,13 @@ public enum Links {
         NetlinkMessage(type: newLink, fixed: information(index: index, isUp: true))
     }
 
+    /// - Parameter bytes: the largest packet of the interface.
+    public static func mtu(_ bytes: UInt32, of index: Int32) -> NetlinkMessage {
+        var message = NetlinkMessage(type: newLink, fixed: information(index: index, isUp: false))
+        message.attribute(4, bytes)  // IFLA_MTU
+        return message
+    }
+
     /// Takes a device away, and with one end of a pair the other. When it is done, it is done.
     public static func remove(_ index: Int32) -> NetlinkMessage {
         NetlinkMessage(type: 17, fixed: information(index: index, isUp: false))  // RTM_DELLINK

@@ -62,6 +62,20 @@ public enum Processes {
     }
 }
 
+extension Processes {
+    /// Reaps a child by its pidfd, which never means another one, and waits for its end.
+    /// - Returns: nil where somebody else has reaped it.
+    public static func reap(pidfd: Int32) -> ExitStatus? {
+        var information = siginfo_t()
+        while true {
+            if waitid(idtype_t(3), id_t(pidfd), &information, WEXITED) == 0 { break }  // P_PIDFD
+            if hatchery_errno() != EINTR { return nil }
+        }
+        let status = information._sifields._sigchld.si_status
+        return information.si_code == CLD_EXITED ? .exited(code: status) : .signaled(signal: status)
+    }
+}
+
 /// How a process ended, taken out of the status word of wait(2).
 public enum ExitStatus: Sendable, Hashable {
     case exited(code: Int32)

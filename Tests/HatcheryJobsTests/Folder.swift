@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Testing
 
 /// A folder of a test's own, gone with it.
 final class Folder: Sendable {
@@ -11,7 +12,13 @@ final class Folder: Sendable {
         chmod(path, mode)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit {
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            Issue.record("a test left \(path) behind: \(error)")
+        }
+    }
 
     /// Writes a file, with the folders on the way.
     @discardableResult

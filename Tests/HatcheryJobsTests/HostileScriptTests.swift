@@ -144,7 +144,9 @@ struct HostilePathTests {
         outside.write("x.sh", "outside")
         folder.write("here/x.sh", "inside")
         folder.link("link", to: outside.path)
+        let hasEnded = DispatchSemaphore(value: 0)
         let swapper = Thread { [path = folder.path] in
+            defer { hasEnded.signal() }
             while !Thread.current.isCancelled {
                 rename(path + "/here", path + "/aside")
                 rename(path + "/link", path + "/here")
@@ -153,7 +155,11 @@ struct HostilePathTests {
             }
         }
         swapper.start()
-        defer { swapper.cancel() }
+        // What is renamed while the folder is being removed would stay.
+        defer {
+            swapper.cancel()
+            hasEnded.wait()
+        }
         var (opened, refused) = (0, 0)
         while opened + refused < 30_000 && (opened < 500 || refused < 500) {
             if let file = try? open(folder, "here/x.sh") {

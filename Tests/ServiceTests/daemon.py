@@ -29,6 +29,10 @@ def wait_for(question, what, patience=PATIENCE):
         time.sleep(0.02)
 
 
+def as_user(uid):
+    return ["/usr/bin/setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+
+
 class NotifySocket:
     """What a service manager hears: the datagrams that came to NOTIFY_SOCKET."""
 
@@ -61,7 +65,10 @@ class NotifySocket:
 
 
 class Daemon:
-    def __init__(self, configuration="", arguments=(), environment=None, wrapper=(), socket_path=None, inherits=()):
+    def __init__(self, configuration="", arguments=(), environment=None, wrapper=(), socket_path=None, inherits=(),
+                 uid=None):
+        """`uid`: of the ordinary user that it runs as and that asks it."""
+        self.uid = uid
         self.folder = Path(tempfile.mkdtemp(prefix="hatchery-service-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.socket = socket_path or str(self.folder / "hatchery.sock")
@@ -69,6 +76,9 @@ class Daemon:
         self.configuration.write_text(
             f"socket: {{path: {self.socket}, mode: \"0666\"}}\nidle_exit: 3m\n" + configuration)
         self.log = self.folder / "log"
+        if uid:
+            os.chown(self.folder, uid, uid)
+            wrapper = [*wrapper, *as_user(uid)]
         command = [*wrapper, HATCHERYD, "--config", str(self.configuration), "--log-level", "debug", *arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -88,7 +98,8 @@ class Daemon:
         return self.log.read_text(errors="replace")
 
     def command(self, *words, uid=None):
-        before = ["/usr/bin/setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"] if uid else []
+        uid = uid or self.uid
+        before = as_user(uid) if uid else []
         return [*before, HATCHERY, words[0], "--socket", self.socket, *words[1:]]
 
     def hatchery(self, *words, uid=None, check=True, environment=None):

@@ -49,7 +49,7 @@ SERVER = textwrap.dedent("""
     def keep(datagrams):
         while True:
             text, peer = datagrams.recvfrom(512)
-            print("datagram", text.decode(), "from", peer[0], flush=True)
+            print("datagram", text.decode(), "from", peer[0], "port", peer[1], flush=True)
 
     for port in (80, 53):
         listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)

@@ -265,6 +265,8 @@ class NetworkTests(unittest.TestCase):
             return report["spawn"]["nursery_hit"], "world" in report["stdout"]
 
         wait_for(lambda: hit("--profile", "networked") == (True, True), "a parked child with a network")
+        # The nursery has waited for the network, and has not failed for want of it.
+        self.assertNotIn("nursery of exec", daemon.text())
         self.assertEqual(hit("--profile", "networked", "--net", "none"), (False, False))
 
     def test_nothing_is_left_of_a_sandbox_or_of_the_daemon(self):

@@ -93,7 +93,7 @@ Priority: optional
 Installed-Size: $(du --summarize --block-size=1024 "$stage" | cut -f 1)
 Depends: $depends
 Recommends: python3, uidmap
-Suggests: nftables
+Suggests: nftables, passt
 Description: sandboxes from warm processes
  Hatchery keeps processes warm and hatches sandboxed children from them on
  request: programs, Python with modules imported ahead, in seven namespaces of

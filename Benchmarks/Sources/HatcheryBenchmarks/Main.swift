@@ -8,6 +8,11 @@ struct Main {
             let arguments = Array(CommandLine.arguments.dropFirst())
             if arguments.first == "lives" {
                 try await Lives(Array(arguments.dropFirst())).lead()
+            } else if arguments.first == "networked" {
+                var report = Report(host: .gather(python: "none", commit: "unknown"), quick: false)
+                try await Networked(Array(arguments.dropFirst())).addRows(to: &report)
+                report.loadAfter = HostFacts.loadAverage()
+                print(report.text(), terminator: "")
             } else {
                 try await measure(Options(arguments))
             }
@@ -45,6 +50,9 @@ struct Main {
         try await ParkedMemory(options: options).addRows(to: &report)
         try await Surroundings(options: options).addRows(to: &report)
         try await Ballast(options: options).addRows(to: &report)
+        if let socket = options.networkedSocket {
+            try await Networked(socket: socket, samples: options.samples).addRows(to: &report)
+        }
         try Peers(options: options).addRows(to: &report)
         try await Crowds(options: options).addRows(to: &report)
         report.loadAfter = HostFacts.loadAverage()

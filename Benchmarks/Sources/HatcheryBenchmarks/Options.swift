@@ -16,6 +16,8 @@ struct Options {
     var mountsSocket: String?
     /// A daemon with the zygotes of `Ballast.sizes`.
     var ballastSocket: String?
+    /// A daemon that gives networks; nil where none was to be had.
+    var networkedSocket: String?
     /// Where the plot goes.
     var plot: String?
     /// A Python that has pyspawner.
@@ -55,6 +57,7 @@ struct Options {
             case "--daemon": daemon = pid_t(try value(flag)) ?? 0
             case "--mounts-socket": mountsSocket = try value(flag)
             case "--ballast-socket": ballastSocket = try value(flag)
+            case "--networked-socket": networkedSocket = try value(flag)
             case "--plot": plot = try value(flag)
             case "--pyspawner": pyspawner = try value(flag)
             case "--growth":

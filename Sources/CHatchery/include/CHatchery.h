@@ -65,6 +65,11 @@ int hatchery_fork_child(hatchery_child_entry entry, void *context);
 int hatchery_spawn_program(int program_fd, char *const argv[], char *const envp[],
                            const int *keep_fds, int keep_count, int pdeathsig);
 
+/// Starts a program of the host by its path (helper.c), with `stdio` as its descriptors 0 to 2, which must be above 2 or stand in
+/// their own places, and no others. It is sent `pdeathsig` when the calling *thread* ends. Returns the pid or -errno of fork;
+/// where the program cannot be executed, the errno's text goes to `stdio[2]` and the status is 127.
+int hatchery_spawn_helper(const char *path, char *const argv[], char *const envp[], const int stdio[3], int pdeathsig);
+
 /// Enters a new user and mount namespace whose maps are written by newuidmap and newgidmap (shadow), each given the words
 /// of its map. Returns 0; -EHOSTUNREACH where the namespace exists but a helper is missing or refused; else -errno.
 int hatchery_enter_user_namespace(const char *uid_map, const char *gid_map);
@@ -130,6 +135,9 @@ int hatchery_peer_credentials(int socket, struct hatchery_peer *peer);
 
 /// The peer's supplementary groups. `bytes` is the room, and afterwards what is used; with -ERANGE what would be.
 int hatchery_peer_groups(int socket, uint32_t *groups, uint32_t *bytes);
+
+/// Has a socket of AF_NETLINK told what the multicast groups of `groups` hear. Returns 0 or -errno.
+int hatchery_netlink_bind(int socket, uint32_t groups);
 
 /// Brings an interface of this network namespace up, by name.
 int hatchery_interface_up(const char *name);

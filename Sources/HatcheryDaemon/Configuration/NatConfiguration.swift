@@ -21,6 +21,8 @@ public struct NatConfiguration: Sendable, Equatable {
     public var mtu: UInt32 = 1500
     /// Empty takes the host's own name servers, as far as their addresses are public.
     public var dns: [IPAddress] = []
+    /// pasta(1) for daemons of ordinary users; nil takes it from where packages put it.
+    public var pasta: String?
 
     public init() {}
 
@@ -30,8 +32,10 @@ public struct NatConfiguration: Sendable, Equatable {
         .value("subnet", \.subnet, block(isVersion6: false), "Block of IPv4 that sandboxes get their addresses from, /8 to /28"),
         .value("subnet6", \.subnet6, block(isVersion6: true), "Block of IPv6 that sandboxes get their addresses from, /8 to /112"),
         .value("uplink", \.uplink, interfaceName.optional(absence: "any"), "Only interface of the host that sandboxes go out by"),
-        .value("mtu", \.mtu, .number(1280...65_535), "Largest packet of a sandbox in bytes, 1280 to 65535"),
+        .value("mtu", \.mtu, .number(1280...65_535), "Largest packet of a sandbox in bytes, 1280 to 65535; by pasta always 65520"),
         .value("dns", \.dns, .list(of: address), "Name servers of networked sandboxes; none named: the host's that have public addresses"),
+        .value("pasta", \.pasta, ValueCodec<String>.absolutePath.optional(absence: "auto"),
+            "The program pasta, by which a daemon of an ordinary user gives a network; auto: where packages put it"),
     ]) { nat, section throws(ConfigurationError) in
         for server in nat.dns where SpecialPurpose.neverForwarded.contains(where: { $0.contains(server) }) {
             throw section.error("dns", "\(server) means this host itself or nobody, and sandboxes never reach it")

@@ -202,6 +202,7 @@ public final class Front {
         // Children whose clone was never reported wait for orders; closing their sockets ends them.
         for sandbox in sandboxes.values { sandbox.letGo() }
         sandboxes = [:]
+        networks.beginEnd()
         let deadline = MonotonicClock.now() + Front.shutDownNanoseconds
         while MonotonicClock.now() < deadline {
             let pid = waitpid(-1, nil, WNOHANG)
@@ -215,7 +216,8 @@ public final class Front {
     /// sockets are closed by then, so they end by themselves.
     func reapStrangers() {
         guard let text = try? Files.readText("/proc/self/task/\(getpid())/children") else { return }
-        for pid in text.split(separator: " ").compactMap({ Int32($0) }) where !knownPIDs.contains(pid) {
+        for pid in text.split(separator: " ").compactMap({ Int32($0) }) 
+        where !knownPIDs.contains(pid) && pid != networks.pastaPID {
             _ = waitpid(pid, nil, WNOHANG)
         }
     }

@@ -149,6 +149,22 @@ final class HatchedChild {
 
     // step 41 (front): before the set-up order, so that the init finds its interface there.
     private func attachNetwork() {
+        guard front.networks.isUp else {
+            // Of the nursery, at the daemon's start, or while pasta is started again; a request has waited before.
+            front.networks.begin { [self] failure in
+                guard isAlive, !isGivenUp else { return }
+                if let failure {
+                    owner?.childFailed(self, .attachNetwork, failure.errno == 0 ? ENETDOWN : failure.errno)
+                } else {
+                    attachToNetwork()
+                }
+            }
+            return
+        }
+        attachToNetwork()
+    }
+
+    private func attachToNetwork() {
         do throws(SystemError) {
             try front.networks.attach(initPID) { [self] outcome in
                 guard isAlive, !isGivenUp else { return }
@@ -284,10 +300,11 @@ final class HatchedChild {
     // MARK: End
 
     /// Has the namespaces taken down after its end is told, and not before.
-    func holdNamespaces() {
+    /// - Parameter user: who asked for it.
+    func holdNamespaces(for user: uid_t) {
         guard let raw = initPIDFD?.raw, initPID > 0 else { return }
         // An interface must be gone with the sandbox: its address is given out again.
-        namespaces = front.tearDown.hold(wantsNetwork ? [.mount] : [.mount, .network], of: raw)
+        namespaces = front.tearDown.hold(wantsNetwork ? [.mount] : [.mount, .network], of: raw, for: user)
     }
 
     /// SECURITY: the init's end is the end of every process of its pid namespace, whatever they did.

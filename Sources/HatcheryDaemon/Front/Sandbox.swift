@@ -271,7 +271,7 @@ final class Sandbox: HatchedChildOwner {
         clientStreams = []
         client.send(
             Frame(kind: .spawned, request: requestNumber, body: spawned.encoded()), descriptors: [pidfd] + streams)
-        child.holdNamespaces()
+        child.holdNamespaces(for: client.uid)
         zygote.countSpawn()
         front.started(self)
     }

@@ -22,10 +22,17 @@ final class UserThreads: @unchecked Sendable {
         lane.add(body)
     }
 
+    /// How many pieces of a user's work are not done, the one that is being done included.
+    func waiting(for user: uid_t) -> Int { lock.withLock { lanes[user] }?.waiting ?? 0 }
+
     private final class Lane: @unchecked Sendable {
         private let condition = NSCondition()
         private var work: [() -> Void] = []
+        /// Of what the thread has taken.
+        private var taken = 0
         private var isRunning = false
+
+        var waiting: Int { condition.withLock { work.count + taken } }
 
         func add(_ body: @escaping () -> Void) {
             condition.lock()
@@ -40,7 +47,10 @@ final class UserThreads: @unchecked Sendable {
 
         private func run() {
             while let pieces = next() {
-                for piece in pieces { piece() }
+                for piece in pieces {
+                    piece()
+                    condition.withLock { taken -= 1 }
+                }
             }
         }
 
@@ -55,6 +65,7 @@ final class UserThreads: @unchecked Sendable {
                     return nil
                 }
             }
+            taken = work.count
             defer { work = [] }
             return work
         }

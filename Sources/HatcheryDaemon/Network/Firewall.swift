@@ -7,6 +7,11 @@ import HatcheryProtocol
 /// Tests/NetworkTests, each with its twin that takes the rules away.
 struct Firewall {
     let plan: NatPlan
+    /// Whether the gateway's link leads to pasta and not to the host: then nothing can be refused on the host, and the gateway refuses
+    /// what is the host's, too, and translates.
+    var endsAtPasta = false
+    /// With pasta: what the host answers for itself. Public addresses are among it.
+    var hosts: [IPBlock] = []
     /// The gateway's end of the link to the host.
     static let uplink = "up"
     /// Inside the gateway nobody else has tables.
@@ -18,6 +23,7 @@ struct Firewall {
         \(Firewall.emptied(Firewall.gatewayTable))
         table inet \(Firewall.gatewayTable) {
             \(sets)
+            \(endsAtPasta ? Firewall.hostSets : "")
             \(Firewall.refuse)
             chain prerouting {
                 type filter hook prerouting priority mangle; policy accept;
@@ -31,7 +37,9 @@ struct Firewall {
                 \(resolvers)
                 ip daddr @special4 goto refuse
                 ip6 daddr @special6 goto refuse
+                \(endsAtPasta ? "ip daddr @host4 goto refuse\n        ip6 daddr @host6 goto refuse" : "")
             }
+            \(endsAtPasta ? Firewall.translation : "")
             chain forward {
                 type filter hook forward priority filter; policy drop;
                 ct state established,related accept
@@ -48,8 +56,36 @@ struct Firewall {
                 iifname != "\(Firewall.uplink)" goto refuse
             }
         }
+        \(endsAtPasta ? hostElements : "")
 
         """
+    }
+
+    private static let hostSets = """
+        set host4 { type ipv4_addr; flags interval; auto-merge; }
+            set host6 { type ipv6_addr; flags interval; auto-merge; }
+        """
+
+    /// SECURITY: pasta sends a datagram from the port of the host that it came from. Such a port is drawn here, out of those that the
+    /// kernel draws from as well, so that no sandbox takes a port that a service of the host would want. Test:
+    /// a_sandbox_chooses_no_port_of_the_host in RootlessNetworkTests.
+    private static let translation = """
+        chain postrouting {
+                type nat hook postrouting priority srcnat; policy accept;
+                oifname "\(uplink)" meta l4proto { tcp, udp } masquerade to :32768-60999 fully-random
+                oifname "\(uplink)" masquerade
+            }
+        """
+
+    /// With pasta: what replaces the host's addresses in the rules that are loaded already.
+    var hostElements: String {
+        func set(_ name: String, _ blocks: [IPBlock]) -> String {
+            let elements = blocks.map(\.description).joined(separator: ", ")
+            let add = elements.isEmpty ? "" : "\nadd element inet \(Firewall.gatewayTable) \(name) { \(elements) }"
+            return "flush set inet \(Firewall.gatewayTable) \(name)" + add
+        }
+        return set("host4", hosts.filter { !$0.base.isVersion6 }) + "\n"
+            + set("host6", hosts.filter { $0.base.isVersion6 }) + "\n"
     }
 
     /// In the host's own namespace: the host itself is out of reach, whatever its addresses, and so is what the host redirects to

@@ -5,8 +5,11 @@ import HatcherySystem
 /// The addresses of one daemon's network: who has which, and what a sandbox is told. Pure but for reading the host's resolver.
 struct NatPlan: Sendable {
     let configuration: NatConfiguration
-    /// Whether the host forwards IPv6.
+    /// By which of both the host lets sandboxes out.
+    let hasIPv4: Bool
     let hasIPv6: Bool
+    /// The largest packet of a sandbox, bytes.
+    let mtu: UInt32
     let servers: [IPAddress]
 
     /// Below are the network's own address, the host's and the gateway's.
@@ -23,7 +26,7 @@ struct NatPlan: Sendable {
         min(configuration.subnet.count, configuration.subnet6.count) - firstOffset - 1
     }
 
-    var blocks: [IPBlock] { hasIPv6 ? [configuration.subnet, configuration.subnet6] : [configuration.subnet] }
+    var blocks: [IPBlock] { (hasIPv4 ? [configuration.subnet] : []) + (hasIPv6 ? [configuration.subnet6] : []) }
 
     func hostAddress(in block: IPBlock) -> IPAddress { block.base.advanced(by: 1) }
 
@@ -49,7 +52,7 @@ struct NatPlan: Sendable {
                 .init(
                     index: NetworkSetup.interfaceIndex, name: NetworkSetup.interfaceName,
                     linkAddress: NatPlan.childLinkAddress, namespace: namespace),
-                mtu: configuration.mtu)
+                mtu: mtu)
         ]
         for block in blocks {
             let address = childAddress(slot, in: block)

@@ -9,13 +9,9 @@ enum PacketFilter {
         var hint: String
     }
 
-    static let places = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft"]
-
-    static var program: String? { places.first { access($0, X_OK) == 0 } }
-
     /// Loads a set of rules in one transaction.
     static func load(_ rules: String) throws(Failure) {
-        guard let program else {
+        guard let program = HostPrograms.find(HostPrograms.nft) else {
             throw Failure(
                 detail: "network nat needs nft, and it is not installed", hint: "install the package nftables (apt-get install nftables)")
         }

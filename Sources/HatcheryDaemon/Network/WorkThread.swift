@@ -1,6 +1,4 @@
-import CHatchery
 import Foundation
-import Glibc
 import HatcherySystem
 
 /// A thread for calls that may wait, and the way back from it to the loop.
@@ -9,32 +7,23 @@ import HatcherySystem
 final class WorkThread: @unchecked Sendable {
     private let condition = NSCondition()
     private var work: [() -> Void] = []
-    private var answers: [() -> Void] = []
     private var isStarted = false
     private var isStopped = false
     private var isRunning = false
-    private let event: Int32
-    private var registration: EventLoop.Registration?
+    private let completions: CompletionQueue
 
-    init(loop: EventLoop) throws(SystemError) {
-        event = try checkErrno(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), "eventfd")
-        registration = try loop.watch(event) { [weak self] _ in self?.deliver() }
-    }
+    init(loop: EventLoop) throws(SystemError) { completions = try CompletionQueue(loop: loop) }
 
-    deinit {
-        registration?.cancel()
-        close(event)
-    }
+    deinit { completions.end() }
 
     /// - Parameters:
     ///   - body: on the thread.
     ///   - answer: on the loop, with what the body gave.
     func perform<Outcome>(_ body: @escaping () -> Outcome, answer: @escaping (Outcome) -> Void) {
         condition.lock()
-        work.append { [self] in
+        work.append { [completions] in
             let outcome = body()
-            condition.withLock { answers.append { answer(outcome) } }
-            eventfd_write(event, 1)
+            completions.add { answer(outcome) }
         }
         if !isStarted {
             isStarted = true
@@ -43,6 +32,25 @@ final class WorkThread: @unchecked Sendable {
         }
         condition.signal()
         condition.unlock()
+    }
+
+    /// Has the body done on the thread, and waits for it. Not for the loop, and not for the thread itself.
+    func wait<Outcome>(_ body: @escaping () -> Outcome) -> Outcome {
+        let done = NSCondition()
+        var outcome: Outcome?
+        perform {
+            let own = body()
+            done.withLock {
+                outcome = own
+                done.signal()
+            }
+        } answer: { _ in }
+        done.lock()
+        defer { done.unlock() }
+        while true {
+            if let outcome { return outcome }
+            done.wait()
+        }
     }
 
     /// Does what is left and returns when the thread has ended. Its answers are not given any more.
@@ -68,15 +76,5 @@ final class WorkThread: @unchecked Sendable {
             condition.unlock()
             next()
         }
-    }
-
-    private func deliver() {
-        var count: eventfd_t = 0
-        eventfd_read(event, &count)
-        let ready = condition.withLock { () -> [() -> Void] in
-            defer { answers = [] }
-            return answers
-        }
-        for answer in ready { answer() }
     }
 }
