@@ -1,6 +1,6 @@
 // A library is five mappings: headers, text, rodata, relocated pages, data. A clone and an exit pay for each mapping, whether its pages
 // are copied or not, and a Python with pandas has a hundred libraries. Of a smaller library all that is not written goes into the memfd, too, as one mapping
-// that may be read and run. Docs/Decisions/0026-joined-images.md has the figures, and says why rodata may be run.
+// that may be read and run. Docs/Decisions/0027-joined-images.md has the figures, and says why rodata may be run.
 //
 // This replaces the text that runs here: one system call, and what it returns to has the same bytes.
 

@@ -6,7 +6,7 @@ import HatcherySystem
 /// The way of a child, walked before there is any request, by processes that share the zygote's memory: what the Swift runtime and libc
 /// find out at a first call (types, conformances, symbols) is found out once, and every child inherits it.
 ///
-/// Without it each child finds it out again: a quarter of its time in our own code, and 150 pages (Docs/Decisions/0027-practice.md). Nothing
+/// Without it each child finds it out again: a quarter of its time in our own code, and 150 pages (Docs/Decisions/0028-practice.md). Nothing
 /// of a request is in it. The sandboxes are real ones, behind every layer; their filters let everything pass, and the program that they
 /// are to start does not exist.
 enum Practice {
