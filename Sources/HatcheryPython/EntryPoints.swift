@@ -40,7 +40,7 @@ public func audit(_ control: Int32, _ buffer: UnsafeMutablePointer<UInt8>?, _ ro
 /// not in the zygote, not in a child.
 @_cdecl("hatchery_zygote_serve")
 public func serve(
-    _ control: Int32, _ prepare: (@convention(c) () -> Int32)?,
+    _ control: Int32, _ prepare: (@convention(c) (Int32) -> Int32)?,
     _ main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)?, _ rehearse: (@convention(c) () -> Int32)?, _ freeze: Int32
 ) -> Int32 {
     ServeLoop.run(control: control, runtime: PayloadRuntime(prepare: prepare, rehearse: rehearse, main: main), freeze: freeze != 0)

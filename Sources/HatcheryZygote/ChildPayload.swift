@@ -100,8 +100,8 @@ enum ChildPayload {
     // step 27 (child)
     private static func prepare(_ child: inout Child) {
         guard let prepare = child.runtime.prepare else { return }
-        child.step(.preparePayload) { _ throws(SystemError) in
-            let result = prepare()
+        child.step(.preparePayload) { child throws(SystemError) in
+            let result = prepare(child.setup.tellsWhenParked ? 1 : 0)
             if result != 0 { throw SystemError("prepare", errno: result) }
         }
     }

@@ -5,16 +5,16 @@ import HatcherySystem
 
 /// What a kind of zygote does in its children. Both run in the payload, never in the zygote.
 package struct PayloadRuntime: Sendable {
-    /// Called once after the fork, before anything of a request is known; a child may stay parked afterwards.
-    /// Returns 0, or an errno.
-    package var prepare: (@convention(c) () -> Int32)?
+    /// Called once after the fork, before anything of a request is known, with 1 for a child that is to be parked and 0 for one whose
+    /// request waits already. Returns 0, or an errno.
+    package var prepare: (@convention(c) (Int32) -> Int32)?
     /// Called in a copy of the zygote that ends after it: walks the way of a child, to show which pages children write.
     package var rehearse: (@convention(c) () -> Int32)?
     /// Called with the launch plan in the sealed sandbox; returns the exit status. nil means execve.
     package var main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)?
 
     package init(
-        prepare: (@convention(c) () -> Int32)? = nil,
+        prepare: (@convention(c) (Int32) -> Int32)? = nil,
         rehearse: (@convention(c) () -> Int32)? = nil,
         main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)? = nil
     ) {

@@ -60,7 +60,7 @@ static int receive(int control, int descriptors[5]) {
     return 1;
 }
 
-int hatchery_zygote_serve(int control, int (*prepare)(void), int (*run)(const void *, size_t), int (*rehearse)(void), int freeze) {
+int hatchery_zygote_serve(int control, int (*prepare)(int), int (*run)(const void *, size_t), int (*rehearse)(void), int freeze) {
     (void)freeze;  // Tests/FreezeTests, with the real library
     send(control, "ready", 5, 0);
     int descriptors[5];
@@ -69,7 +69,7 @@ int hatchery_zygote_serve(int control, int (*prepare)(void), int (*run)(const vo
         if (pipe(prepared)) return 2;
         pid_t child = fork();
         if (child == 0) {
-            int32_t result = prepare();
+            int32_t result = prepare(1);
             if (write(prepared[1], &result, sizeof result) != sizeof result || result) _exit(99);
             struct stat status;
             fstat(descriptors[3], &status);

@@ -41,4 +41,25 @@ import Testing
         #expect(result.stdout.hasSuffix(" [] False 0\n"), "\(result)")
         #expect(!result.stdout.contains("PATH"), "\(result.stdout)")
     }
+
+    /// What a parked child does ahead of its request, one whose request waits does not do.
+    @Test func aMissRehearsesNothing() async throws {
+        let daemon = try TestDaemon(
+            """
+            zygotes:
+              - {name: python, kind: python, interpreter: \(Beds.python), rehearsal: "import sys; sys.rehearsed = True", nursery: {min: 1, max: 1}}
+            """)
+        defer { daemon.stop() }
+        let client = try await daemon.client()
+        var seen: [Bool: String] = [:]
+        for number in 0..<40 where seen.count < 2 {
+            var options = RunOptions()
+            // A file system of its own makes a miss.
+            if number % 2 == 1 { options.temporaryFileSystems = [.init(destination: "/own")] }
+            let result = try await client.run(.python(code: "import sys; print(hasattr(sys, 'rehearsed'))"), options)
+            seen[result.spawn.nurseryHit == true] = result.stdout
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        #expect(seen == [true: "True\n", false: "False\n"])
+    }
 }

@@ -41,7 +41,8 @@ BLAS_PINS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUME
 EXIT_HANDLERS_SECONDS = 5  # what atexit callbacks and finalizers may take together before we leave without them
 STATUS_OWN_FAILURE, STATUS_FLUSH_FAILED, STATUS_INTERRUPTED = 125, 120, 130
 INTERRUPTED = -1  # in place of a status: a KeyboardInterrupt, told apart from sys.exit(130)
-PREPARE = ctypes.PYFUNCTYPE(ctypes.c_int)
+PREPARE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int)
+SCOUT = ctypes.PYFUNCTYPE(ctypes.c_int)
 MAIN = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 libc = ctypes.PyDLL(None)  # PyDLL keeps the GIL: nothing here blocks, and a switch in the middle of a fork is unwanted
 
@@ -66,7 +67,7 @@ class Library:
         self.surroundings.argtypes = (ctypes.c_int,)
         self.surroundings.restype = ctypes.c_int
         self.serve = library.hatchery_zygote_serve
-        self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, PREPARE, ctypes.c_int)
+        self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, SCOUT, ctypes.c_int)
         self.serve.restype = ctypes.c_int
 
 
@@ -320,8 +321,9 @@ before_fork.restype = after_fork_child.restype = None
 
 
 @PREPARE
-def prepare():
-    """Called once, in the child, before it knows of a request. 0, or 1: this child must not be used."""
+def prepare(parks):
+    """Called once, in the child, before it knows of a request. `parks`: whether it will wait for one, or one waits for it. 0, or 1: this
+    child must not be used."""
     try:
         # CPython wants PyOS_BeforeFork in the parent, before the fork. Here both halves run in the child: the zygote
         # must not execute Python between clones, or it would unfreeze its own heap. That is sound because the zygote was
@@ -337,7 +339,7 @@ def prepare():
         before_fork()
         after_fork_child()
         CLONING.clear()
-        if REHEARSAL["wanted"]:
+        if parks and REHEARSAL["wanted"]:
             rehearse()
         reseed()
         become_somebody_else()
@@ -348,11 +350,11 @@ def prepare():
         return 1
 
 
-@PREPARE
+@SCOUT
 def scout():
     """Called in a copy of the zygote that ends right after: walks the way of every child, to show which pages it writes."""
     REHEARSAL["wanted"] = True
-    return prepare()
+    return prepare(1)
 
 
 def rehearse():

@@ -23,7 +23,7 @@ enum ServiceStart {
         fflush(nil)
         ServeLoop.run(
             control: start.control,
-            runtime: PayloadRuntime(prepare: { ServiceChild.prepare() }, main: { ServiceChild.main($0, $1) }),
+            runtime: PayloadRuntime(prepare: { _ in ServiceChild.prepare() }, main: { ServiceChild.main($0, $1) }),
             freeze: start.freeze)
     }
 
