@@ -35,6 +35,50 @@ int hatchery_clone_child(uint64_t flags, int cgroup_fd, int *pidfd_out, hatchery
   return (int)pid;
 }
 
+struct shared_entry {
+  hatchery_child_entry entry;
+  void *context;
+  int go;
+};
+
+static int enter_shared(void *argument) {
+  struct shared_entry *shared = argument;
+  char byte;
+  // The caller's end of it is a descriptor of this process, too: there is no end of file, and none is needed.
+  while (read(shared->go, &byte, 1) < 0 && errno == EINTR) {}
+  shared->entry(shared->context);
+  _exit(255);
+}
+
+int hatchery_clone_sharing_memory(uint64_t flags, hatchery_child_entry entry, void *context, void (*attend)(int, void *)) {
+  const size_t stack_bytes = 1 << 20;
+  char *stack = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return -errno;
+  int go[2];
+  if (pipe2(go, O_CLOEXEC) < 0) {
+    int error = -errno;
+    munmap(stack, stack_bytes);
+    return error;
+  }
+  // Whoever changes its ids or says so ceases to be dumpable, and that is a property of the memory.
+  int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+  struct shared_entry shared = {entry, context, go[0]};
+  int pid = clone(enter_shared, stack + stack_bytes, (int)flags | CLONE_VM | SIGCHLD, &shared);
+  int result = pid < 0 ? -errno : 0;
+  if (pid > 0) {
+    attend(pid, context);
+    (void)!write(go[1], "g", 1);
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    result = WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+  }
+  if (dumpable == 1) prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  close(go[0]);
+  close(go[1]);
+  munmap(stack, stack_bytes);
+  return result;
+}
+
 int hatchery_fork_child(hatchery_child_entry entry, void *context) {
   pid_t pid = fork();
   if (pid < 0) return -errno;

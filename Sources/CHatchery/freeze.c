@@ -18,6 +18,7 @@
 #include "CHatchery.h"
 
 #include "freeze_madvise.h"
+#include "freeze_workspace.h"
 
 #include <linux/memfd.h>
 #include <pthread.h>
@@ -32,7 +33,6 @@
 #define PR_GET_TID_ADDRESS_NUMBER 40
 
 enum {
-  page_bytes = 4096,
   // Two pieces of written memory with a smaller gap are moved as one: a mapping costs a clone about as much as the pages
   // of the gap cost memory.
   gap_pages = 16,
@@ -41,42 +41,10 @@ enum {
   // glibc gives allocations from 128 KiB up a mapping of their own.
   smallest_own_mapping = 64 << 10,
   most_splits = 4096,
-  most_regions = 65536,
-  text_bytes = 64 << 10,
-  pagemap_entries = 32 << 10,
 };
 
 static const uint64_t entry_present = 1ULL << 63, entry_swapped = 1ULL << 62, entry_of_file = 1ULL << 61,
                       entry_guard = 1ULL << 58;
-
-struct region {
-  uintptr_t start, end;
-  int protection;
-  bool of_file;       // a private file mapping: pages never written read as the file
-  bool movable;       // nothing about it would be lost
-  char flag[3];       // of VmFlags, why it is not
-  bool no_reserve;    // MAP_NORESERVE
-  bool huge, no_huge; // madvise(MADV_HUGEPAGE), (MADV_NOHUGEPAGE)
-  uint64_t anonymous_bytes;
-};
-
-// All that this code writes, beside its stack: a shared mapping, so that it is never joined with one that is moved.
-struct workspace {
-  struct hatchery_freeze_result *result;
-  int memory;
-  int pagemap;
-  uint64_t file_bytes;
-  int splits;
-  char left_flag[3];
-  // Pages that stay as they are: the thread's own, and the notes of freeze_madvise.c, which are written meanwhile.
-  uintptr_t kept_start, kept_end;
-  uintptr_t notes_start, notes_end;
-  size_t region_count;
-  struct region regions[most_regions];
-  uint64_t entries[pagemap_entries];
-  char text[text_bytes];
-  char zeros[page_bytes];
-};
 
 // ---- What there is: /proc/self/smaps ----
 
@@ -102,8 +70,8 @@ static bool parse_mapping(const char *line, struct region *region) {
   while (*next == ' ') next++;
   while (*next && *next != ' ') next++;    // device
   while (*next == ' ') next++;
-  region->of_file = *next != '0';          // inode
-  while (*next && *next != ' ') next++;
+  for (; *next >= '0' && *next <= '9'; next++) region->inode = region->inode * 10 + (uintptr_t)(*next - '0');
+  region->of_file = region->inode != 0;
   while (*next == ' ') next++;
   // Special mappings: the stack (MAP_GROWSDOWN, and in use), vdso, vvar, vsyscall. Only the heap's name is harmless, and
   // the names that prctl(PR_SET_VMA_ANON_NAME) gave.
@@ -145,11 +113,7 @@ static void parse_line(struct workspace *work, const char *line) {
     current->movable = false;
   else if (work->region_count < most_regions) {
     struct region region = {0};
-    if (parse_mapping(line, &region)) {
-      // The one before is complete: without anonymous pages a clone has nothing to copy.
-      if (current && current->anonymous_bytes == 0) work->region_count--;
-      work->regions[work->region_count++] = region;
-    }
+    if (parse_mapping(line, &region)) work->regions[work->region_count++] = region;
   }
 }
 
@@ -162,8 +126,6 @@ static int list_regions(struct workspace *work) {
     if (length <= 0) {
       int error = length < 0 ? -errno : 0;
       close(fd);
-      struct region *last = &work->regions[work->region_count - 1];
-      if (work->region_count && last->anonymous_bytes == 0) work->region_count--;
       return error;
     }
     filled += (size_t)length;
@@ -181,7 +143,7 @@ static int list_regions(struct workspace *work) {
 
 // ---- Moving ----
 
-static int append(struct workspace *work, const void *bytes, size_t length) {
+int hatchery_freeze_append(struct workspace *work, const void *bytes, size_t length) {
   while (length > 0) {
     ssize_t written = pwrite(work->memory, bytes, length, (off_t)work->file_bytes);
     if (written < 0 && errno == EINTR) continue;
@@ -193,34 +155,45 @@ static int append(struct workspace *work, const void *bytes, size_t length) {
   return 0;
 }
 
-// Copies one piece to the end of the file, and maps it from there.
-static int move_piece(struct workspace *work, const struct region *region, uintptr_t start, uintptr_t end) {
-  uint64_t offset = work->file_bytes;
-  int error = append(work, (const void *)start, end - start);
-  if (error == 0) {
-    int flags = MAP_PRIVATE | MAP_FIXED | (region->no_reserve ? MAP_NORESERVE : 0);
-    if (mmap((void *)start, end - start, region->protection, flags, work->memory, (off_t)offset) == MAP_FAILED) error = -errno;
+void hatchery_freeze_cut(struct workspace *work, uint64_t offset) {
+  work->file_bytes = offset;
+  (void)!ftruncate(work->memory, (off_t)offset);
+}
+
+int hatchery_freeze_replace(struct workspace *work, uintptr_t start, uintptr_t end, int protection, int flags, uint64_t offset) {
+  if (mmap((void *)start, end - start, protection, MAP_PRIVATE | MAP_FIXED | flags, work->memory, (off_t)offset) == MAP_FAILED) {
+    int error = -errno;
     // Out of memory in the middle of mmap: where the old mapping is gone, so is the zygote, and the front starts another.
     // Going on would be worse. mincore tells without touching the page.
     unsigned char resident;
-    if (error != 0 && mincore((void *)start, page_bytes, &resident) != 0 && errno == ENOMEM) _exit(70);
-  }
-  if (error != 0) {
-    work->file_bytes = offset;
-    (void)!ftruncate(work->memory, (off_t)offset);
+    if (mincore((void *)start, page_bytes, &resident) != 0 && errno == ENOMEM) _exit(70);
+    hatchery_freeze_cut(work, offset);
     return error;
   }
   work->result->bytes += end - start;
   return 0;
 }
 
+int hatchery_freeze_try_mapping(const struct workspace *work, size_t length, int protection) {
+  void *trial = mmap(NULL, length, protection, MAP_PRIVATE | MAP_NORESERVE, work->memory, 0);
+  if (trial == MAP_FAILED) return -errno;
+  munmap(trial, length);
+  return 0;
+}
+
+// Copies one piece to the end of the file, and maps it from there.
+static int move_piece(struct workspace *work, const struct region *region, uintptr_t start, uintptr_t end) {
+  uint64_t offset = work->file_bytes;
+  int error = hatchery_freeze_append(work, (const void *)start, end - start);
+  if (error == 0) return hatchery_freeze_replace(work, start, end, region->protection, region->no_reserve ? MAP_NORESERVE : 0, offset);
+  hatchery_freeze_cut(work, offset);
+  return error;
+}
+
 static int move_run(struct workspace *work, const struct region *region, uintptr_t start, uintptr_t end) {
   if (start >= end) return 0;
-  // The kernel replaces the old mapping before it can know that the new one is refused (a security module, RLIMIT_AS,
-  // vm.max_map_count). So the same mapping is tried elsewhere first, where a refusal costs nothing.
-  void *trial = mmap(NULL, end - start, region->protection, MAP_PRIVATE | MAP_NORESERVE, work->memory, 0);
-  if (trial == MAP_FAILED) return -errno;
-  munmap(trial, end - start);
+  int refused = hatchery_freeze_try_mapping(work, end - start, region->protection);
+  if (refused != 0) return refused;
   for (uintptr_t piece = start; piece < end; piece += piece_bytes) {
     uintptr_t piece_end = end - piece > piece_bytes ? piece + piece_bytes : end;
     if (!region->of_file && !hatchery_freeze_note_range(piece, piece_end)) return -EBUSY;
@@ -313,7 +286,7 @@ static int move_region(struct workspace *work, const struct region *region) {
       own_end = page + own;
       work->splits++;
       error = finish_run(work, region, &run);
-      if (error == 0) error = append(work, work->zeros, page_bytes);
+      if (error == 0) error = hatchery_freeze_append(work, work->zeros, page_bytes);
     }
   }
   if (error == 0 && run.end != 0 && region->end - run.end <= gap_pages * page_bytes) run.end = region->end;
@@ -377,8 +350,12 @@ static int freeze(struct workspace *work) {
   work->memory = hatchery_memfd_create("hatchery-frozen", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (work->memory < 0) return fail(result, "memfd_create", work->memory);
 
+  // The smaller things first: where the memfd fails, the heap is told to be left out, and the libraries are as they were.
+  hatchery_freeze_join_images(work);
   for (size_t i = 0; i < work->region_count; i++) {
     const struct region *region = &work->regions[i];
+    // Without written pages a clone has nothing to copy.
+    if (region->anonymous_bytes == 0) continue;
     uint64_t before = result->bytes;
     error = region->movable ? move_readable_region(work, region) : -EPERM;
     if (error == 0) continue;

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+// Looked up once, in the zygote, while /proc there is the whole one; children inherit the addresses.
+static char *arguments_start, *arguments_end, *environment_start, *environment_end;
+
 // Where the kernel recorded argv and environ at exec: fields 48 to 51 of /proc/self/stat (proc(5)).
-static int argument_area(char **arguments_start, char **arguments_end, char **environment_start,
-                         char **environment_end) {
+static int look_up_areas(void) {
   int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
   char text[2048];
@@ -27,18 +29,21 @@ static int argument_area(char **arguments_start, char **arguments_end, char **en
   for (int i = 0; i < 4; i++) values[i] = strtoul(field, &field, 10);
   for (int i = 0; i < 4; i++)
     if (values[i] == 0) return -EPERM;  // the kernel hides them from a reader without the right to see them
-  *arguments_start = (char *)values[0];
-  *arguments_end = (char *)values[1];
-  *environment_start = (char *)values[2];
-  *environment_end = (char *)values[3];
+  arguments_start = (char *)values[0];
+  arguments_end = (char *)values[1];
+  environment_start = (char *)values[2];
+  environment_end = (char *)values[3];
   return 0;
 }
 
+size_t hatchery_process_title_area(char **start) {
+  *start = arguments_start;
+  return environment_end > arguments_start ? (size_t)(environment_end - arguments_start) : 0;
+}
+
 int hatchery_set_process_title(const char *title) {
-  // Looked up once, in the zygote, while /proc there is the whole one; children inherit the addresses.
-  static char *arguments_start, *arguments_end, *environment_start, *environment_end;
   if (!arguments_start) {
-    int result = argument_area(&arguments_start, &arguments_end, &environment_start, &environment_end);
+    int result = look_up_areas();
     if (result < 0) return result;
   }
   if (title == NULL) return 0;

@@ -104,10 +104,15 @@ public final class CgroupDirectory: Sendable {
 
     public func has(_ file: String) -> Bool { faccessat(descriptor.raw, file, F_OK, 0) == 0 }
 
-    /// The text of one of its files, or of a child's (`NAME/FILE`).
+    /// One of its files, or of a child's (`NAME/FILE`), to be read from the start any number of times.
+    public func open(_ file: String) throws(SystemError) -> Descriptor {
+        Descriptor(
+            owning: try check(hatchery_openat(descriptor.raw, file, O_RDONLY | O_CLOEXEC, 0), "open", "\(path)/\(file)"))
+    }
+
+    /// The text of one of its files, or of a child's.
     public func read(_ file: String) throws(SystemError) -> String {
-        let raw = try check(hatchery_openat(descriptor.raw, file, O_RDONLY | O_CLOEXEC, 0), "open", "\(path)/\(file)")
-        let open = Descriptor(owning: raw)
+        let open = try open(file)
         return try withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer throws(SystemError) -> String in
             let count = try checkErrno(Glibc.read(open.raw, buffer.baseAddress, buffer.count), "read", "\(path)/\(file)")
             return String(decoding: buffer[..<count], as: UTF8.self)

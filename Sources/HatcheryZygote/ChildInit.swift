@@ -14,7 +14,19 @@ enum ChildInit {
         // SECURITY: the way to the cgroup is the zygote's; nothing of the sandbox gets it.
         if context.cgroup >= 0 { close(context.cgroup) }
         var child = Child(control: context.control, status: context.status, runtime: context.runtime)
+        lead(&child)
+    }
 
+    static func lead(_ child: inout Child) -> Never {
+        build(&child)  // steps 5 to 15, 40 and 42
+        makeGate(&child)
+        let payload = forkPayload(&child)  // step 16
+        let counter = seal(&child)  // step 37
+        reapUntilEnd(child, payload, counter)
+    }
+
+    /// Everything that is done before there is a payload.
+    static func build(_ child: inout Child) {
         awaitSetup(&child)  // step 5
         // SECURITY: nothing of this half-built sandbox may be ptraced or opened through /proc (CVE-2016-9962). Not before
         // step 5: the zygote writes the id maps through this process's /proc files, which then belong to the zygote's uid.
@@ -42,15 +54,16 @@ enum ChildInit {
                 if let network = child.setup.network { try ChildNetwork.configure(network) }
             }
         }
-        var gate: [Int32] = [-1, -1]
-        child.step(.forkPayload) { _ throws(SystemError) in 
-            try checkErrno(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &gate), "socketpair")
+    }
+
+    // step 16 (child), before the fork
+    static func makeGate(_ child: inout Child) {
+        var pair: [Int32] = [-1, -1]
+        child.step(.forkPayload) { _ throws(SystemError) in
+            try checkErrno(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair), "socketpair")
         }
-        child.gate = gate[0]
-        child.gateOfInit = gate[1]
-        let payload = forkPayload(&child)  // step 16
-        let counter = seal(&child)  // step 37
-        reapUntilEnd(child, payload, counter)
+        child.gate = pair[0]
+        child.gateOfInit = pair[1]
     }
 
     // step 5 (child): an explicit go. Without it (end of file) the spawn was given up and nothing happens.

@@ -57,6 +57,7 @@ package enum ServeLoop {
                         + "them only"))
             _exit(1)
         }
+        Practice.run(socket)
         HeapFreezer.sayReady(socket, threads: UInt32(threads), freeze: freeze, rehearse: runtime.rehearse)
         // From here on this process writes to its stack and to the thread's own page only.
         while true { serveOne(socket, runtime) }

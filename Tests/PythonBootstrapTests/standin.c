@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,6 +25,20 @@ int hatchery_zygote_report_finding(int control, const char *message, size_t leng
 size_t hatchery_zygote_audit(int control, char *buffer, size_t room) {
     (void)control, (void)buffer, (void)room;  // Tests/SecurityTests, with the real library
     return 0;
+}
+
+// As Sources/HatcheryPython/Surroundings.swift.
+int hatchery_zygote_surroundings(int remember) {
+    static struct stat zone;
+    struct stat status;
+    int result = 0;
+    for (int stream = 0; stream < 3; stream++)
+        if (fstat(stream, &status) == 0 && S_ISFIFO(status.st_mode)) result |= 1 << stream;
+    if (fstat(0, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3)) result |= 8;
+    if (stat("/etc/localtime", &status) != 0) memset(&status, 0, sizeof status);
+    if (remember) zone = status;
+    if (zone.st_dev != status.st_dev || zone.st_ino != status.st_ino || zone.st_mtime != status.st_mtime) result |= 16;
+    return result;
 }
 
 static int thread_count(void) {

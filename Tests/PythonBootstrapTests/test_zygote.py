@@ -478,6 +478,48 @@ class Randomness(Case):
         with Zygote(["logging"], warmup) as zygote:
             self.assertEqual(self.script("import os\nprint(os.order)", zygote=zygote).stdout, b"['before', 'child']\n")
 
+    def test_fork_hooks_of_the_preload_run_at_the_programs_own_forks(self):
+        warmup = """import os
+os.order = []
+for number in 1, 2:
+    os.register_at_fork(before=lambda n=number: os.order.append(f"before {n}"), after_in_child=lambda n=number: os.order.append(f"child {n}"),
+                        after_in_parent=lambda n=number: os.order.append(f"parent {n}"))
+"""
+        source = """import os, threading
+assert type(os.register_at_fork) is type(len), "not CPython's own"
+os.register_at_fork(before=lambda: os.order.append("before 3"), after_in_child=lambda: os.order.append("child 3"))
+thread = threading.Thread(target=threading.Event().wait, daemon=True)
+thread.start()
+del os.order[:]
+pid = os.fork()
+if pid == 0:
+    print(os.order, threading.active_count(), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print(os.order, threading.active_count())
+"""
+        with Zygote(["logging", "threading", "random"], warmup) as zygote:
+            before = "'before 3', 'before 2', 'before 1'"
+            result = self.script(source, zygote=zygote)
+            self.assertEqual(
+                result.stdout.decode(), f"[{before}, 'child 1', 'child 2', 'child 3'] 1\n[{before}, 'parent 1', 'parent 2'] 2\n",
+                result.stderr)
+
+    def test_a_hook_that_fails_does_not_keep_the_others_from_running(self):
+        warmup = "import os\nos.order = []\nos.register_at_fork(after_in_child=lambda: 1 / 0)\nos.register_at_fork(after_in_child=lambda: os.order.append('child'))"
+        with Zygote([], warmup) as zygote:
+            self.assertEqual(self.script("import os\nprint(os.order)", zygote=zygote).stdout, b"['child']\n")
+            self.assertIn("ZeroDivisionError", zygote.log())
+
+    @needs("numpy")
+    def test_children_spawn_different_generators(self):
+        source = "import numpy as n\ns = n.random.mtrand._rand._bit_generator._seed_seq\nprint(s.entropy, s.generate_state(4), s.spawn(1)[0].generate_state(2))"
+        with Zygote(["numpy.random"]) as zygote:
+            results = [self.script(source, zygote=zygote) for _ in range(3)]
+            self.assertEqual([result.status for result in results], [0, 0, 0], results[0].stderr)
+            for words in zip(*(result.stdout.decode().replace("]", "").split("[") for result in results)):
+                self.assertEqual(len(set(words)), 3, words)
+
 
 class Preload(Case):
     def failing(self, preload=("lib",), **more):

@@ -1,13 +1,15 @@
 import Foundation
 import Hatchery
 
-/// `hatchery-benchmarks lives --socket PATH --zygote NAME [--seconds N] [--connections N]`: nothing but lives of one kind, for a
+/// `hatchery-benchmarks lives --socket PATH --zygote NAME [--seconds N] [--connections N] [--pause MS]`: nothing but lives of one kind, for a
 /// profiler beside it.
 struct Lives {
     var socket = ""
     var zygote = "python"
     var seconds = 10
     var connections = 1
+    /// Milliseconds between two lives: time for a nursery to fill again.
+    var pauseMilliseconds = 0
 
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
@@ -17,6 +19,7 @@ struct Lives {
             case "--socket": socket = value
             case "--zygote": zygote = value
             case "--seconds": seconds = Int(value) ?? 10
+            case "--pause": pauseMilliseconds = Int(value) ?? 0
             case "--connections": connections = Int(value) ?? 1
             default: throw BenchmarkError("unknown option \(flag)")
             }
@@ -38,6 +41,7 @@ struct Lives {
                             payload, in: zygote, on: client, readsFirstByte: !zygote.hasPrefix("exec"))
                         own.append(life)
                         if life.isHit { hits += 1 }
+                        if pauseMilliseconds > 0 { pause(milliseconds: pauseMilliseconds) }
                     }
                     return (own, hits)
                 }

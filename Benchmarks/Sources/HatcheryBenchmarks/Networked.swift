@@ -45,15 +45,12 @@ struct Networked {
             let plans = ["exec", "exec-nat"].map {
                 LifePlan(
                     zygote: wantsHit ? $0 : $0 + "-miss", payload: .program("/bin/true"), wantsHit: wantsHit,
-                    readsFirstByte: false, pauseMilliseconds: wantsHit ? Networked.refillMilliseconds : 4)
+                    readsFirstByte: false, pauseMilliseconds: LifePlan.pause(wantsHit))
             }
             let series = try await LifePlan.measureInTurn(plans, samples, on: client)
             add(section, wantsHit ? "hit" : "miss", plain: series[0], networked: series[1], to: &report)
         }
     }
-
-    /// A parked child with a network takes longer to make than the pause of the other rows.
-    private static let refillMilliseconds = 12
 
     private func add(
         _ section: String, _ kind: String, plain: LifeSeries, networked: LifeSeries, to report: inout Report

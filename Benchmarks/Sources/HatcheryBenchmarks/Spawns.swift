@@ -24,10 +24,10 @@ struct Spawns {
     func measure() async throws -> Results {
         var results = Results()
         func python(_ zygote: String, hit: Bool) -> LifePlan {
-            LifePlan(zygote: zygote, payload: Spawns.printOne, wantsHit: hit, readsFirstByte: true)
+            LifePlan(zygote: zygote, payload: Spawns.printOne, wantsHit: hit, readsFirstByte: true, pauseMilliseconds: LifePlan.pause(hit))
         }
         func exec(_ zygote: String, hit: Bool) -> LifePlan {
-            LifePlan(zygote: zygote, payload: .program("/bin/true"), wantsHit: hit, readsFirstByte: false)
+            LifePlan(zygote: zygote, payload: .program("/bin/true"), wantsHit: hit, readsFirstByte: false, pauseMilliseconds: LifePlan.pause(hit))
         }
         results.hit = try await python("pandas", hit: true).measure(options.samples, on: client)
         results.bareHit = try await python("bare", hit: true).measure(options.samples, on: client)
@@ -38,7 +38,8 @@ struct Spawns {
         results.execMiss = try await exec("exec-miss", hit: false).measure(options.samples, on: client)
         func lookup(_ zygote: String, hit: Bool) -> LifePlan {
             LifePlan(
-                zygote: zygote, payload: .call("is-prime", json: "[7919]", zygote: zygote), wantsHit: hit, readsFirstByte: true)
+                zygote: zygote, payload: .call("is-prime", json: "[7919]", zygote: zygote), wantsHit: hit, readsFirstByte: true,
+                pauseMilliseconds: LifePlan.pause(hit))
         }
         results.lookupHit = try await lookup("lookup", hit: true).measure(options.samples, on: client)
         results.lookupMiss = try await lookup("lookup-miss", hit: false).measure(options.samples, on: client)

@@ -50,6 +50,11 @@ int hatchery_clone_child(uint64_t flags, int cgroup_fd, int *pidfd_out, hatchery
 /// `payload_id` as `uid` and `gid`. Allocates nothing. Returns 0 or -errno.
 int hatchery_write_id_maps(int pid, uint32_t uid, uint32_t gid, uint32_t payload_id, uint32_t init_id);
 
+/// clone(2) with the namespaces of `flags` and CLONE_VM: what `entry` leaves behind in memory stays behind in the caller's. Both have
+/// one thread-local storage, so only one of them runs at a time: the child waits until `attend(pid, context)` has returned, and the caller
+/// then until the child has ended. Returns its exit status, 256 and more for a signal, or -errno.
+int hatchery_clone_sharing_memory(uint64_t flags, hatchery_child_entry entry, void *context, void (*attend)(int pid, void *context));
+
 /// libc's fork(), so that its own bookkeeping (thread id, stdio locks, malloc, pthread_atfork handlers of BLAS and others)
 /// is right in the child. The child enters `entry(context)` and never comes back. Returns the child's pid or -errno.
 int hatchery_fork_child(hatchery_child_entry entry, void *context);
@@ -103,6 +108,9 @@ int hatchery_freeze_heap(struct hatchery_freeze_result *result);
 /// it wrote are written here, too, so that a clone copies their entries. Returns their number or -errno (ECHILD: the copy failed);
 /// a failure leaves everything as it was.
 int hatchery_warm_hot_pages(int (*rehearse)(void));
+
+/// Where argv and environ lie, once hatchery_set_process_title was called; their length in bytes, 0 where it is not known.
+size_t hatchery_process_title_area(char **start);
 
 /// Closes every descriptor from `first` up, except the ones in `keep` (ascending order not needed; at most 64).
 int hatchery_close_all_but(int first, const int *keep, int keep_count);

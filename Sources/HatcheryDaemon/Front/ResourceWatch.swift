@@ -27,11 +27,13 @@ final class ResourceWatch {
     private let loop: EventLoop
     private let lookout: Lookout
     private let blindNanoseconds: UInt64
+    private let usedMicroseconds: () -> UInt64?
     private let exceeded: (Verdict) -> Void
     private var interval = ResourceWatch.firstIntervalNanoseconds
     private var timer: EventLoop.Timer?
-    /// The last one that was made outside of the loop.
+    /// The last one that was made outside of the loop, and the CPU time of the tree when it was begun.
     private var lastSample = ProcessTree.Sample()
+    private var sampledAtMicroseconds: UInt64?
     private var isStopped = false
     private var peakBytes: UInt64 = 0
     private var peakProcesses: UInt64 = 0
@@ -44,9 +46,11 @@ final class ResourceWatch {
     ///   - scratch: the sandbox's writable directory, whose files count as memory, or -1.
     ///   - cgroup: what the kernel counts and limits.
     ///   - user: whose sandbox it is.
+    ///   - usedMicroseconds: the CPU time of the tree, where that is to be had for less than a look; nil is the cgroup's.
     init(
         initPID: Int32, scratch: Int32, limits: GrantedLimits, cgroup: SandboxCgroup?, user: uid_t, loop: EventLoop,
-        lookout: Lookout, blindNanoseconds: UInt64 = ResourceWatch.blindNanoseconds, exceeded: @escaping (Verdict) -> Void
+        lookout: Lookout, blindNanoseconds: UInt64 = ResourceWatch.blindNanoseconds, usedMicroseconds: (() -> UInt64?)? = nil,
+        exceeded: @escaping (Verdict) -> Void
     ) {
         tree = ProcessTree(initPID: initPID)
         self.scratch = scratch
@@ -56,6 +60,7 @@ final class ResourceWatch {
         self.loop = loop
         self.lookout = lookout
         self.blindNanoseconds = blindNanoseconds
+        self.usedMicroseconds = usedMicroseconds ?? { cgroup?.usedMicroseconds() }
         self.exceeded = exceeded
         schedule()
     }
@@ -82,6 +87,11 @@ final class ResourceWatch {
 
     private func sample() {
         if let counted = countedByKernel { return judge(counted, after: 0) }
+        // Who did not run since has changed nothing: what takes memory takes time for it. Read before the look, so that what happens
+        // meanwhile is seen by the next one. It is what keeps thousands of sandboxes that wait for something cheap.
+        let used = usedMicroseconds()
+        if let used, used == sampledAtMicroseconds { return judge(lastSample, after: 0) }
+        sampledAtMicroseconds = used
         timer = loop.after(nanoseconds: blindNanoseconds) { [weak self, blindNanoseconds] in
             self?.end(.memoryLimit, "not to be counted in \(Double(blindNanoseconds) / 1e9)s")
         }

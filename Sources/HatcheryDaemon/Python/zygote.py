@@ -15,7 +15,24 @@ Standard library only, CPython 3.9 to 3.14. The library is ours (Swift, C ABI) a
 """
 MAIN_MODULE_NAMES = frozenset(globals())  # what this interpreter puts into a script's `__main__`, nothing of ours yet
 
-import atexit, builtins, ctypes, gc, importlib.util, io, json, linecache, os, posix, runpy, signal, struct, sys, time
+import os
+
+FORK_HOOKS, REGISTER_AT_FORK = [], os.register_at_fork  # of the preload: (before, after in the child, after in the parent)
+
+
+def remember_fork_hooks(*, before=None, after_in_child=None, after_in_parent=None):
+    """In the place of os.register_at_fork while the zygote preloads."""
+    hooks = before, after_in_child, after_in_parent
+    if any(hook is not None and not callable(hook) for hook in hooks):
+        raise TypeError("a fork hook must be callable")
+    if hooks == (None, None, None):
+        raise TypeError("At least one argument is required.")
+    FORK_HOOKS.append(hooks)
+
+
+os.register_at_fork = remember_fork_hooks  # before the first import of what registers any
+
+import _signal, atexit, builtins, ctypes, functools, gc, importlib.util, io, json, linecache, posix, runpy, signal, struct, sys, time
 import traceback, types
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 
@@ -44,6 +61,10 @@ class Library:
         self.audit = library.hatchery_zygote_audit
         self.audit.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
         self.audit.restype = ctypes.c_size_t
+        # Not a PyDLL's business, but one call of it costs a child five pages, and os.fstat() fifty: a named tuple of twenty objects.
+        self.surroundings = library.hatchery_zygote_surroundings
+        self.surroundings.argtypes = (ctypes.c_int,)
+        self.surroundings.restype = ctypes.c_int
         self.serve = library.hatchery_zygote_serve
         self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, PREPARE, ctypes.c_int)
         self.serve.restype = ctypes.c_int
@@ -57,8 +78,10 @@ class PreloadFailure(Exception):
 
 def start(arguments, open_library=Library):
     """Everything up to the serve loop. Returns the library and the control descriptor; does not return on failure."""
+    global surroundings
     control, library_descriptor, configuration_descriptor = map(int, arguments[1:4])
     library = open_library(library_descriptor)
+    surroundings = library.surroundings
     os.close(library_descriptor)
     if arguments[0].startswith("/proc/self/fd/"):
         os.close(int(arguments[0].rpartition("/")[2]))  # this file, which has been read
@@ -199,11 +222,12 @@ def settle():
     set_environment({})
     time.tzset()
     libc.setlocale(0, b"C.UTF-8")
-    ZONE[:] = zone_file()
+    surroundings(1)
     # FileFinder remembers directories that did not exist; in the child's root they may.
     for path, finder in list(sys.path_importer_cache.items()):
         if finder is None:
             del sys.path_importer_cache[path]
+    adopt_fork_hooks()
     collect_generators()
     reseed()  # proves at start, not in the first child, that every generator that was found can be reseeded
     forget_identity()
@@ -220,6 +244,63 @@ def settle():
         libc.malloc_trim(0)
 
 
+def adopt_fork_hooks():
+    """From here on os.register_at_fork is CPython's own, and knows one set of hooks: all of the preload's, in their order."""
+    os.register_at_fork = REGISTER_AT_FORK
+    threading, logging = sys.modules.get("threading"), sys.modules.get("logging")
+    spared = set()
+    # These make locks anew that another thread may have held, and drop that thread. Here there is none and was none at the clone, so
+    # after them everything is as it was before, but for 160 pages of a child. Newer versions do more, or otherwise.
+    if sys.version_info < (3, 13):
+        if threading and knows_one_thread(threading):
+            spared.add(("threading", "_after_fork"))
+        if logging:
+            spared.update(("logging", name) for name in ("_acquireLock", "_after_at_fork_child_reinit_locks", "_releaseLock"))
+    if not FORK_HOOKS:
+        return
+    ours = [tuple(None if (getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)) in spared else quick_hook(hook)
+                  for hook in hooks) for hooks in FORK_HOOKS]
+    for when in range(2):  # as CPython runs them: the last one registered first before a fork, in their order after it
+        CLONE_HOOKS.append([hooks[when] for hooks in (reversed(ours) if when == 0 else ours) if hooks[when] is not None])
+    every = [[hooks[when] for hooks in FORK_HOOKS if hooks[when] is not None] for when in range(3)]
+    every[0].reverse()
+    before, after_in_child, after_in_parent = (fork_hook(hooks, when) for when, hooks in enumerate(every))
+    REGISTER_AT_FORK(before=before, after_in_child=after_in_child, after_in_parent=after_in_parent)
+
+
+def quick_hook(hook):
+    """The way to the same that costs a child less, or the hook itself."""
+    random = sys.modules.get("random")
+    if random and hook == random._inst.seed and type(random._inst) is random.Random:
+        random._inst.gauss_next = None  # once, here: what Random.seed() does beyond the seed of C
+        return functools.partial(random._random.Random.seed, random._inst)
+    return hook
+
+
+def fork_hook(hooks, when):
+    """One hook for many. At the clone of a sandbox those that are spared there are left out; at the program's own forks none is."""
+    def run():
+        for hook in (CLONE_HOOKS[when] if CLONING and when < 2 else hooks):
+            try:
+                hook()
+            except BaseException as error:  # as CPython does: told, and the next one is called
+                complain(f"Exception ignored in: {hook!r}\n" + "".join(
+                    traceback.format_exception(type(error), error, own_frames_stripped(error))), prefix="")
+    return run
+
+
+def knows_one_thread(threading):
+    try:
+        main = threading.main_thread()
+        return list(threading._active.values()) == [main] and not threading._limbo and set(threading._dangling) == {main} \
+            and threading._active.get(threading.get_ident()) is main and not isinstance(main, threading._DummyThread)
+    except AttributeError:
+        return False
+
+
+CLONE_HOOKS, CLONING = [], []  # the hooks before and after a clone; whether one is under way
+
+
 def forget_identity():
     """What modules remember of the process they were imported in. Nothing of Python runs here any more, so it stays forgotten."""
     tempfile, uuid = sys.modules.get("tempfile"), sys.modules.get("uuid")
@@ -229,16 +310,7 @@ def forget_identity():
         setattr(uuid, name, None)
 
 
-def zone_file():
-    """What tells one time zone file from another: in a root of the request's own it may be another."""
-    try:
-        status = os.stat("/etc/localtime")
-        return status.st_dev, status.st_ino, status.st_mtime_ns
-    except OSError:
-        return ()
-
-
-REHEARSAL, FREEZE, PRELOADED, ZONE = {"wanted": True, "code": None}, {"wanted": True}, set(), []
+REHEARSAL, FREEZE, PRELOADED = {"wanted": True, "code": None}, {"wanted": True}, set()
 
 
 # ---- In the child, parked: become a process of one's own -------------------------------------------------------------
@@ -261,8 +333,10 @@ def prepare():
         #   - before= hooks run here too, in the same order as ever; after_in_parent= hooks belong to the zygote, which
         #     ran no before= hook, so nothing there waits for them.
         # Nothing stands between the two calls: 3.13 holds a lock there that creating a thread state would want.
+        CLONING.append(True)
         before_fork()
         after_fork_child()
+        CLONING.clear()
         if REHEARSAL["wanted"]:
             rehearse()
         reseed()
@@ -368,6 +442,7 @@ def mersenne_twister(generator):
         raise ValueError("the state is not where it is expected")
     position.value = 624  # all words used: the next number begins with a new round; it stays so, nobody draws in the zygote
     sequence = getattr(generator, "_seed_seq", None)
+    reseed_sequence = seed_sequence(sequence)
 
     def reseed_words(_, number):
         offset = 0
@@ -376,9 +451,29 @@ def mersenne_twister(generator):
             if count < 0:
                 raise OSError("getrandom failed")
             offset += count
-        if sequence is not None:  # what .spawn() and .jumped() derive from
-            sequence.__init__(number)
+        reseed_sequence(number)
     return reseed_words
+
+
+def seed_sequence(sequence):
+    """What .spawn() and .jumped() derive from: a number, and a pool of words that come of it. A sequence made anew costs 80 pages and
+    a tenth of a child's time; so the number, which is an object of this sequence alone, gets other digits (PyLongObject), and the pool other words."""
+    if sequence is None:
+        return lambda number: None
+    sequence.__init__(1 << 127 | random_number() >> 1)
+    entropy, pool = sequence.entropy, sequence.pool
+    digits, words = (ctypes.c_uint32 * 5).from_address(id(entropy) + int.__basicsize__), pool.ctypes.data
+    known = sys.int_info.bits_per_digit == 30 and sys.int_info.sizeof_digit == 4 and sys.implementation.name == "cpython" \
+        and sum(digit << 30 * place for place, digit in enumerate(digits)) == entropy \
+        and sys.getrefcount(entropy) == 3 and pool.dtype.itemsize * pool.size == 16 and pool.flags.c_contiguous
+    if not known:
+        return sequence.__init__
+
+    def reseed_sequence(number):
+        digits[:4] = (number & 0x3FFFFFFF, number >> 30 & 0x3FFFFFFF, number >> 60 & 0x3FFFFFFF, number >> 90 & 0x3FFFFFFF)
+        if getrandom(words, 16, 0) != 16:  # so few are never cut short by a signal (getrandom(2))
+            raise OSError("getrandom failed")
+    return reseed_sequence
 
 
 getrandom = libc.getrandom
@@ -548,16 +643,18 @@ def main(launch, length):
 def become_python(plan):
     """The state that a freshly started interpreter would have."""
     set_environment(plan.environment)
-    if b"TZ" in plan.environment or zone_file() != tuple(ZONE):
+    around = surroundings(0)
+    if b"TZ" in plan.environment or around & OTHER_ZONE:
         time.tzset()
     names = [name for name in (b"LC_ALL", b"LC_CTYPE", b"LANG") if plan.environment.get(name)]
     # CPython coerces an unset or C locale to UTF-8 (PEP 538); we do so too, but leave no variable behind.
     if names and plan.environment[names[0]] not in (b"C", b"POSIX", b"C.UTF-8", b"C.utf8"):
         libc.setlocale(0, b"")  # 0 is LC_CTYPE, the one category CPython sets; the zygote's is C.UTF-8
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    open_streams()
+    # The functions of C: those of signal.py make enumerations of their arguments and results first.
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_IGN)
+    open_streams(around)
     if plan.seed is not None:
         __import__("random")  # so that it is seeded whatever was preloaded; sys.path is still the zygote's own
         reseed(plan.seed)
@@ -574,11 +671,12 @@ def become_python(plan):
 
 def set_environment(variables):
     """Exactly these, for Python and for C: also what C libraries put there behind os.environ's back."""
-    os.environ.clear()
+    os.environ._data.clear()  # not os.environ.clear(), which unsets one after the other
     libc.clearenv()
     posix.environ.clear()
     for name, value in variables.items():
-        os.environb[name] = value
+        posix.putenv(name, value)
+    os.environ._data.update(variables)  # which has them as bytes, as C has
     posix.environ.update(variables)
 
 
@@ -598,31 +696,25 @@ def open_stream(descriptor, mode, name, errors):
 
 
 STREAMS = (0, "r", "<stdin>", "surrogateescape"), (1, "w", "<stdout>", "surrogateescape"), (2, "w", "<stderr>", "backslashreplace")
-PREPARED = {}  # (descriptor, kind of file): a text layer that no byte went through
-
-
-def kind_of_file(descriptor):
-    """What a text layer remembers its file by: whether it can seek, and the size of its buffer."""
-    try:
-        status = os.fstat(descriptor)
-        return status.st_mode & 0o170000, status.st_blksize
-    except OSError:
-        return None
+# What hatchery_zygote_surroundings() says: a bit for each stream that is a pipe, one for a stdin that is a null device, one for
+# a time zone file that is not the one of the call with 1.
+PIPES, NULL_INPUT, OTHER_ZONE = (1, 2, 4), 8, 16
+PREPARED = {}  # the bit: a text layer that no byte went through
 
 
 def prepare_streams():
-    """In the zygote: text layers for the kinds of file that children nearly always have, a pipe and /dev/null."""
+    """In the zygote: text layers for the kinds of file that children nearly always have, a pipe and /dev/null. What a layer remembers
+    of its file is whether it can seek, and the size of its buffer."""
     kept = [os.dup(descriptor) for descriptor in range(3)]
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        for pipe_end, others in ((reader, (writer, writer)), (null, (writer, writer))):
-            for descriptor, file in zip(range(3), (pipe_end, *others)):
+        for bits, source in (PIPES, reader), ((NULL_INPUT,), null):
+            for descriptor, file in enumerate((source, writer, writer)):
                 os.dup2(file, descriptor)
-            for stream in STREAMS:
-                key = stream[0], kind_of_file(stream[0])
-                if key not in PREPARED:
-                    PREPARED[key] = open_stream(*stream)
+            for stream, bit in zip(STREAMS, bits):
+                PREPARED[bit] = open_stream(*stream)
+        bind_streams(NULL_INPUT | PIPES[1] | PIPES[2])
     finally:
         for descriptor, file in enumerate(kept):
             os.dup2(file, descriptor)
@@ -630,10 +722,17 @@ def prepare_streams():
             os.close(descriptor)
 
 
-def open_streams():
+def open_streams(around):
     """The zygote's own may be bound to another kind of file."""
+    usual = around & (NULL_INPUT | PIPES[0] | PIPES[1] | PIPES[2]) == NULL_INPUT | PIPES[1] | PIPES[2]
+    if not (usual and sys.stdin is sys.__stdin__ and sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__):
+        bind_streams(around)
+
+
+def bind_streams(around):
+    bits = (NULL_INPUT if around & NULL_INPUT else around & PIPES[0]), around & PIPES[1], around & PIPES[2]
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = [
-        PREPARED.get((stream[0], kind_of_file(stream[0]))) or open_stream(*stream) for stream in STREAMS]
+        PREPARED.get(bit) or open_stream(*stream) for stream, bit in zip(STREAMS, bits)]
 
 
 def working_directory():
@@ -845,13 +944,13 @@ def finish(status, answer=None):
 
     # A handler that leaves by itself needs no thread, and works whatever the callbacks catch. It interrupts sleeps,
     # locks and loops of Python; a callback stuck in C is left to the time limit.
-    signal.signal(signal.SIGALRM, give_up)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-    signal.setitimer(signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
+    _signal.signal(_signal.SIGALRM, give_up)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
+    _signal.setitimer(_signal.ITIMER_REAL, EXIT_HANDLERS_SECONDS)
     guarded(atexit._run_exitfuncs)  # the preload's too: logging.shutdown, multiprocessing, weakref.finalize
     failed = not flush_streams()
     guarded(drop_modules)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    _signal.setitimer(_signal.ITIMER_REAL, 0)
     status = last_words(STATUS_FLUSH_FAILED if failed else status, answer)
     if interrupted:
         # Die of the signal, as CPython does, so that whoever waits can tell an interrupt from an exit.
@@ -873,6 +972,9 @@ def join_threads():
     """Waits for the threads that are not daemons, for as long as they take. concurrent.futures hooks in there too."""
     threading = sys.modules.get("threading")
     if threading is None:
+        return
+    # Nothing would happen, at the price of 35 pages.
+    if sys.version_info < (3, 13) and len(threading._active) == 1 and not threading._limbo and not threading._threading_atexits:
         return
     if hasattr(threading, "_shutdown"):
         threading._shutdown()
