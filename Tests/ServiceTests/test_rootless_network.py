@@ -11,7 +11,7 @@ import textwrap
 import unittest
 from pathlib import Path
 
-from daemon import Daemon, wait_for
+from daemon import HATCHERY, Daemon, as_user, wait_for
 from internet import HOST, PRIVATE_RESOLVER, PUBLIC, RESOLVER, SPECIAL, Internet
 from test_network import ASK, CONFIGURATION, LISTEN, REFUSALS
 from test_network import missing as missing_for_root
@@ -64,10 +64,12 @@ class RootlessNetworkTests(unittest.TestCase):
         # Nothing here may depend on it.
         cls.internet.forward(False)
 
-    def daemon(self, nat="{mode: auto}", configuration=CONFIGURATION, uid=SINGLE_ID, place=""):
-        wrapper = self.internet.inside(
+    def wrapper(self, place=""):
+        return self.internet.inside(
             self.internet.host, "unshare", "--mount", "--propagation", "private", "sh", "-c", PLACE, "place", place)
-        daemon = Daemon(f"nat: {nat}\n" + configuration, wrapper=wrapper, uid=uid)
+
+    def daemon(self, nat="{mode: auto}", configuration=CONFIGURATION, uid=SINGLE_ID, place=""):
+        daemon = Daemon(f"nat: {nat}\n" + configuration, wrapper=self.wrapper(place), uid=uid)
         self.addCleanup(daemon.stop)
         return daemon.wait_ready()
 
@@ -334,6 +336,17 @@ class RootlessNetworkTests(unittest.TestCase):
         self.assertIn("/dev/net/tun", message)
         self.assertIn("modprobe tun", message)
 
+    def test_the_doctor_tells_what_a_network_lacks(self):
+        for place, state, words in (("", "ok", "nat: by /usr/bin/pasta"), ("no-pasta", "degraded", "pasta is not installed"),
+                                    ("no-tun", "degraded", "/dev/net/tun")):
+            with self.subTest(place=place):
+                answer = subprocess.run(
+                    [*self.wrapper(place), *as_user(SINGLE_ID), HATCHERY, "doctor", "--json"], capture_output=True, text=True, cwd="/",
+                    env={"PATH": "/usr/bin:/bin"})
+                check = next(check for check in json.loads(answer.stdout)["checks"] if check["check"] == "network")
+                self.assertEqual(check["state"], state)
+                self.assertIn(words, check["found"])
+
     def test_nothing_is_left_of_sandboxes_or_of_the_daemon(self):
         before = self.internet.interfaces(), self.internet.tables()
         for end in ("stop", "kill"):
@@ -354,9 +367,7 @@ class RootlessNetworkTests(unittest.TestCase):
 
     def test_off_is_a_refusal_and_required_is_a_condition(self):
         self.assertIn("nat.mode is off", self.refusal(self.daemon(nat="{mode: off}")))
-        wrapper = self.internet.inside(
-            self.internet.host, "unshare", "--mount", "--propagation", "private", "sh", "-c", PLACE, "place", "no-tun")
-        daemon = Daemon("nat: {mode: required}\n" + CONFIGURATION, wrapper=wrapper, uid=SINGLE_ID)
+        daemon = Daemon("nat: {mode: required}\n" + CONFIGURATION, wrapper=self.wrapper("no-tun"), uid=SINGLE_ID)
         self.addCleanup(daemon.stop)
         self.assertNotEqual(daemon.wait(), 0)
         self.assertIn("nat.mode is required", daemon.text())

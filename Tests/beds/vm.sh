@@ -123,7 +123,7 @@ boot() {
         -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initramfs.cpio" \
         -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
         -append "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cgroup_no_v1=all lsm=landlock,lockdown,yama,apparmor,bpf" \
-        </dev/stdin | tr -d '\r' | tee "$log" || true
+        </dev/stdin | sed --unbuffered 's/\r//g' | tee "$log" || true
     step "Machine is off"
     status=$(sed -n 's/^bed status: \([0-9]*\)$/\1/p' "$log" | tail -n 1)
     [ -n "$status" ] || { printf 'the machine ended without a status\n'; exit 1; }

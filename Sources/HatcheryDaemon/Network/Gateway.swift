@@ -261,19 +261,22 @@ final class Gateway {
 
     /// Takes everything away that is the host's; the namespace and all that is in it end with this object.
     func end() {
-        if let pasta {
-            // It ends by itself without its device, where it may not be killed.
-            let index = Int32(bitPattern: if_nametoindex(Firewall.uplink))
-            if index > 0 { try? socket.perform([Links.remove(index)]) }
-            pasta.end()
-        }
-        pasta = nil
+        endPasta()
         if pastaProgram == nil {
             _ = try? onHost { () throws(PacketFilter.Failure) in
                 try PacketFilter.load(Firewall.emptied(self.plan.configuration.interface) + "\n")
             }
         }
         leave()
+    }
+
+    func endPasta() {
+        guard let pasta else { return }
+        // It ends by itself without its device, where it may not be killed.
+        let index = Int32(bitPattern: if_nametoindex(Firewall.uplink))
+        if index > 0 { try? socket.perform([Links.remove(index)]) }
+        pasta.end()
+        self.pasta = nil
     }
 
     private func leave() {

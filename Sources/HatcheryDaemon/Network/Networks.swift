@@ -225,6 +225,9 @@ final class Networks {
     /// Ends what would be waited for when every child of the daemon is.
     func beginEnd() {
         isEnding = true
+        guard hostThread != nil else { return }
+        // One that is being started at this moment is there when the thread comes to this.
+        thread.wait { [self] in gateway?.endPasta() }
         if let pasta { letGo(of: pasta) }
     }
 
