@@ -22,7 +22,7 @@ final class HatchedChild {
     private unowned let front: Front
     private let pool: IDPool
     weak var owner: HatchedChildOwner?
-    private(set) var state = SandboxState()
+    private(set) var state: SandboxState
     let ids: IDPool.Pair?
     let generation: UInt32
     private(set) var initPID: Int32 = 0
@@ -69,6 +69,7 @@ final class HatchedChild {
         self.front = front
         cgroup = without.contains(.cgroup) ? nil : try front.cgroups.take(limits)
         self.failAt = failAt
+        state = SandboxState(becomesProgram: zygote.configuration.kind == .exec)
         pool = front.ids
         generation = zygote.generation
         // step 2 (front)
@@ -219,7 +220,9 @@ final class HatchedChild {
                 return
             }
             switch state.record(record) {
-            case .ready: readyAt = MonotonicClock.now()
+            case .ready:
+                readyAt = MonotonicClock.now()
+                if state.recordTaken() == .announce { owner?.childReady(self) }
             case .parked:
                 // What a rehearsal was refused was told before this record was written; nothing of a request runs yet.
                 readControl()

@@ -13,11 +13,13 @@ struct SandboxState {
 
     enum RecordOutcome: Equatable { case parked, ready, failed }
 
+    /// Whether the payload becomes another program: then only the end of the status pipe says that this went well.
+    let becomesProgram: Bool
     private(set) var isReady = false
     private(set) var isFinished = false
     private(set) var layers: LayerSet = []
     private var sawReadyRecord = false
-    private var sawStatusClosed = false
+    private var sawStart = false
     private var sawPayload = false
     private var cause: Verdict?
     private var exit: ExitStatus?
@@ -26,20 +28,27 @@ struct SandboxState {
     private var refusalsBefore: [UInt16: UInt32] = [:]
     private var sentBadSystemCall = false
 
+    init(becomesProgram: Bool = true) { self.becomesProgram = becomesProgram }
+
     mutating func record(_ record: StatusRecord) -> RecordOutcome {
         layers = record.layers
         guard record.errno == 0 else { return .failed }
         switch Step(rawValue: record.step) {
         case .ready:
             sawReadyRecord = true
+            // It has passed the gate, so its init is sealed, and there is no call left that could fail.
+            if !becomesProgram { sawStart = true }
             return .ready
         case .awaitLaunch: return .parked
         default: return .failed
         }
     }
 
+    /// A record was taken: whether it was the last thing to come.
+    mutating func recordTaken() -> Action { announceIfComplete() }
+
     mutating func statusClosed() -> Action {
-        sawStatusClosed = true
+        sawStart = true
         // Without a record the child is gone; its pidfd reports the end.
         return announceIfComplete()
     }
@@ -50,7 +59,7 @@ struct SandboxState {
     }
 
     private mutating func announceIfComplete() -> Action {
-        guard sawReadyRecord, sawStatusClosed, sawPayload, !isReady, !isFinished else { return .wait }
+        guard sawReadyRecord, sawStart, sawPayload, !isReady, !isFinished else { return .wait }
         isReady = true
         return .announce
     }
