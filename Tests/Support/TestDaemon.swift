@@ -45,7 +45,13 @@ public final class TestDaemon: @unchecked Sendable {
         let file = directory + "/hatchery.yaml"
         try TestDaemon.write(configuration, to: file, socketPath)
         if let uid { chown(directory, uid, uid) }
-        pid = try TestDaemon.start(file: file, log: log, uid: uid, cgroup: cgroup)
+        do {
+            pid = try TestDaemon.start(file: file, log: log, uid: uid, cgroup: cgroup)
+        } catch {
+            // Nobody ends one that did not begin, and what its log said is in the error.
+            try? FileManager.default.removeItem(atPath: directory)
+            throw error
+        }
         TestDaemon.register(self)
     }
 
