@@ -746,7 +746,8 @@ def working_directory():
 
 def entry(plan):
     """What to call for the plan: (function, arguments, keywords), after sys.argv, sys.path and `__main__` are set."""
-    target, directory = os.fsdecode(plan.target), working_directory()
+    target = os.fsdecode(plan.target) if plan.target else ""
+    directory = "" if plan.mode == CODE else working_directory()
     if plan.mode == SCRIPT and target != "-":
         name = os.path.basename(target) or "script.py"
         path = os.path.join(directory, name)  # since 3.9 `__file__` is absolute, sys.argv[0] as it was typed
@@ -776,7 +777,8 @@ def new_main(program, directory, plan, **attributes):
     """sys.argv, sys.path and a `__main__` with exactly the names a script finds there."""
     sys.argv = [program, *plan.arguments]
     sys.orig_argv = [sys.executable, *sys.argv]
-    sys.path[0:0] = [directory, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    added = os.environ._data.get(b"PYTHONPATH")  # environ.get() would raise an exception, and catch it: ten pages
+    sys.path[0:0] = [directory, *filter(None, os.fsdecode(added).split(":"))] if added else [directory]
     module = sys.modules["__main__"] = types.ModuleType("__main__")
     module.__dict__.update({"__builtins__": builtins, "__loader__": BuiltinImporter, **attributes})
     for name in ("__annotations__", "__cached__"):
