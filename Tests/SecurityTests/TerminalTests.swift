@@ -83,8 +83,9 @@ import Testing
     @Test(arguments: Probe.Zygote.allCases)
     func aSessionTalksAndResizes(_ zygote: Probe.Zygote) async throws {
         let code = """
-            import fcntl, signal, struct, termios
-            def size(*_): print(struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))[:2], flush=True)
+            import fcntl, os, signal, struct, termios
+            # Not print(): the signal may come in the middle of another one (RuntimeError: reentrant call).
+            def size(*_): os.write(1, b"%r\n" % (struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))[:2],))
             signal.signal(signal.SIGWINCH, size)
             name = input("who? ")
             print("hello", name, flush=True)
