@@ -41,7 +41,7 @@ public func audit(_ control: Int32, _ buffer: UnsafeMutablePointer<UInt8>?, _ ro
 @_cdecl("hatchery_zygote_serve")
 public func serve(
     _ control: Int32, _ prepare: (@convention(c) (Int32) -> Int32)?,
-    _ main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)?, _ rehearse: (@convention(c) () -> Int32)?, _ freeze: Int32
+    _ main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)?, _ freeze: Int32
 ) -> Int32 {
-    ServeLoop.run(control: control, runtime: PayloadRuntime(prepare: prepare, rehearse: rehearse, main: main), freeze: freeze != 0)
+    ServeLoop.run(control: control, runtime: PayloadRuntime(prepare: prepare, main: main), freeze: freeze != 0)
 }

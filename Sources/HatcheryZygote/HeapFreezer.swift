@@ -8,14 +8,12 @@ enum HeapFreezer {
     ///
     /// The message is put together without an allocation: its memory would be a page of the frozen heap, written again, and
     /// so copied into every child.
-    static func sayReady(_ socket: Int32, threads: UInt32, freeze: Bool, rehearse: (@convention(c) () -> Int32)?) {
+    static func sayReady(_ socket: Int32, threads: UInt32, freeze: Bool) {
         var result = hatchery_freeze_result()
         withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { buffer in
             // Once for practice: at the first call of anything generic the Swift runtime writes down its types.
             _ = write(result, threads, into: buffer)
             if freeze { _ = hatchery_freeze_heap(&result) }
-            // Only an advantage: without it a child has a few hundred page faults more.
-            if freeze, result.bytes > 0, let rehearse { _ = hatchery_warm_hot_pages(rehearse) }
             let length = write(result, threads, into: buffer)
             _ = hatchery_send_message(socket, buffer.baseAddress, length, nil, 0, 0)
         }

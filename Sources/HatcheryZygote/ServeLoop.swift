@@ -8,18 +8,14 @@ package struct PayloadRuntime: Sendable {
     /// Called once after the fork, before anything of a request is known, with 1 for a child that is to be parked and 0 for one whose
     /// request waits already. Returns 0, or an errno.
     package var prepare: (@convention(c) (Int32) -> Int32)?
-    /// Called in a copy of the zygote that ends after it: walks the way of a child, to show which pages children write.
-    package var rehearse: (@convention(c) () -> Int32)?
     /// Called with the launch plan in the sealed sandbox; returns the exit status. nil means execve.
     package var main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)?
 
     package init(
         prepare: (@convention(c) (Int32) -> Int32)? = nil,
-        rehearse: (@convention(c) () -> Int32)? = nil,
         main: (@convention(c) (UnsafeRawPointer?, Int) -> Int32)? = nil
     ) {
         self.prepare = prepare
-        self.rehearse = rehearse
         self.main = main
     }
 
@@ -58,7 +54,7 @@ package enum ServeLoop {
             _exit(1)
         }
         Practice.run(socket)
-        HeapFreezer.sayReady(socket, threads: UInt32(threads), freeze: freeze, rehearse: runtime.rehearse)
+        HeapFreezer.sayReady(socket, threads: UInt32(threads), freeze: freeze)
         // From here on this process writes to its stack and to the thread's own page only.
         while true { serveOne(socket, runtime) }
     }

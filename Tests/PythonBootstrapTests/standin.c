@@ -60,7 +60,7 @@ static int receive(int control, int descriptors[5]) {
     return 1;
 }
 
-int hatchery_zygote_serve(int control, int (*prepare)(int), int (*run)(const void *, size_t), int (*rehearse)(void), int freeze) {
+int hatchery_zygote_serve(int control, int (*prepare)(int), int (*run)(const void *, size_t), int freeze) {
     (void)freeze;  // Tests/FreezeTests, with the real library
     send(control, "ready", 5, 0);
     int descriptors[5];

@@ -104,11 +104,6 @@ struct hatchery_freeze_result {
 /// memory. The process must be single-threaded. It works on afterwards whatever the result: 0, or -errno.
 int hatchery_freeze_heap(struct hatchery_freeze_result *result);
 
-/// After the freezing (hot_pages.c): a copy of this process, by libc's fork(), calls `rehearse` and ends; the frozen pages that
-/// it wrote are written here, too, so that a clone copies their entries. Returns their number or -errno (ECHILD: the copy failed);
-/// a failure leaves everything as it was.
-int hatchery_warm_hot_pages(int (*rehearse)(void));
-
 /// Where argv and environ lie, once hatchery_set_process_title was called; their length in bytes, 0 where it is not known.
 size_t hatchery_process_title_area(char **start);
 

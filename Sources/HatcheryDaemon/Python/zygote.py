@@ -42,7 +42,6 @@ EXIT_HANDLERS_SECONDS = 5  # what atexit callbacks and finalizers may take toget
 STATUS_OWN_FAILURE, STATUS_FLUSH_FAILED, STATUS_INTERRUPTED = 125, 120, 130
 INTERRUPTED = -1  # in place of a status: a KeyboardInterrupt, told apart from sys.exit(130)
 PREPARE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int)
-SCOUT = ctypes.PYFUNCTYPE(ctypes.c_int)
 MAIN = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 libc = ctypes.PyDLL(None)  # PyDLL keeps the GIL: nothing here blocks, and a switch in the middle of a fork is unwanted
 
@@ -67,7 +66,7 @@ class Library:
         self.surroundings.argtypes = (ctypes.c_int,)
         self.surroundings.restype = ctypes.c_int
         self.serve = library.hatchery_zygote_serve
-        self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, SCOUT, ctypes.c_int)
+        self.serve.argtypes = (ctypes.c_int, PREPARE, MAIN, ctypes.c_int)
         self.serve.restype = ctypes.c_int
 
 
@@ -348,13 +347,6 @@ def prepare(parks):
     except BaseException:
         complain("the child could not be prepared:\n" + traceback.format_exc())
         return 1
-
-
-@SCOUT
-def scout():
-    """Called in a copy of the zygote that ends right after: walks the way of every child, to show which pages it writes."""
-    REHEARSAL["wanted"] = True
-    return prepare(1)
 
 
 def rehearse():
@@ -1056,4 +1048,4 @@ def complain(text, prefix="hatchery: "):
 if __name__ == "__main__":
     zygote_library, zygote_control = start(sys.argv)
     # In the module's own frame: whatever stands here is at the bottom of every child's stack.
-    os._exit(zygote_library.serve(zygote_control, prepare, main, scout, FREEZE["wanted"]))
+    os._exit(zygote_library.serve(zygote_control, prepare, main, FREEZE["wanted"]))
