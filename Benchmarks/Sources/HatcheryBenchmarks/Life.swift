@@ -83,7 +83,7 @@ struct LifePlan {
 
     /// Milliseconds between two lives. A hit is followed by the refill of what it took, which has rows of its own: some ten milliseconds
     /// of a processor, which is not to be measured as part of the next hit.
-    static func pause(_ wantsHit: Bool) -> Int { wantsHit ? 20 : 4 }
+    static func pauseMilliseconds(_ wantsHit: Bool) -> Int { wantsHit ? 20 : 4 }
 
     static func sandbox(_ zygote: String) -> SandboxOptions {
         var options = SandboxOptions()

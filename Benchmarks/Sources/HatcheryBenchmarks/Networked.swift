@@ -45,7 +45,7 @@ struct Networked {
             let plans = ["exec", "exec-nat"].map {
                 LifePlan(
                     zygote: wantsHit ? $0 : $0 + "-miss", payload: .program("/bin/true"), wantsHit: wantsHit,
-                    readsFirstByte: false, pauseMilliseconds: LifePlan.pause(wantsHit))
+                    readsFirstByte: false, pauseMilliseconds: LifePlan.pauseMilliseconds(wantsHit))
             }
             let series = try await LifePlan.measureInTurn(plans, samples, on: client)
             add(section, wantsHit ? "hit" : "miss", plain: series[0], networked: series[1], to: &report)

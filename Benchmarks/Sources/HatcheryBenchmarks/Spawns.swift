@@ -24,10 +24,10 @@ struct Spawns {
     func measure() async throws -> Results {
         var results = Results()
         func python(_ zygote: String, hit: Bool) -> LifePlan {
-            LifePlan(zygote: zygote, payload: Spawns.printOne, wantsHit: hit, readsFirstByte: true, pauseMilliseconds: LifePlan.pause(hit))
+            LifePlan(zygote: zygote, payload: Spawns.printOne, wantsHit: hit, readsFirstByte: true, pauseMilliseconds: LifePlan.pauseMilliseconds(hit))
         }
         func exec(_ zygote: String, hit: Bool) -> LifePlan {
-            LifePlan(zygote: zygote, payload: .program("/bin/true"), wantsHit: hit, readsFirstByte: false, pauseMilliseconds: LifePlan.pause(hit))
+            LifePlan(zygote: zygote, payload: .program("/bin/true"), wantsHit: hit, readsFirstByte: false, pauseMilliseconds: LifePlan.pauseMilliseconds(hit))
         }
         results.hit = try await python("pandas", hit: true).measure(options.samples, on: client)
         results.bareHit = try await python("bare", hit: true).measure(options.samples, on: client)
@@ -39,7 +39,7 @@ struct Spawns {
         func lookup(_ zygote: String, hit: Bool) -> LifePlan {
             LifePlan(
                 zygote: zygote, payload: .call("is-prime", json: "[7919]", zygote: zygote), wantsHit: hit, readsFirstByte: true,
-                pauseMilliseconds: LifePlan.pause(hit))
+                pauseMilliseconds: LifePlan.pauseMilliseconds(hit))
         }
         results.lookupHit = try await lookup("lookup", hit: true).measure(options.samples, on: client)
         results.lookupMiss = try await lookup("lookup-miss", hit: false).measure(options.samples, on: client)
