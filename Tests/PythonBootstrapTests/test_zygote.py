@@ -505,6 +505,12 @@ print(os.order, threading.active_count())
                 result.stdout.decode(), f"[{before}, 'child 1', 'child 2', 'child 3'] 1\n[{before}, 'parent 1', 'parent 2'] 2\n",
                 result.stderr)
 
+    def test_a_module_that_kept_the_function_registers_in_the_child(self):
+        warmup = "import os\nfrom os import register_at_fork\nos.kept = register_at_fork"
+        source = "import os\nos.kept(after_in_child=lambda: print('hook', flush=True))\nif os.fork() == 0: os._exit(0)\nos.wait()"
+        with Zygote([], warmup) as zygote:
+            self.assertEqual(self.script(source, zygote=zygote).triple(), (0, b"hook\n", b""))
+
     def test_a_hook_that_fails_does_not_keep_the_others_from_running(self):
         warmup = "import os\nos.order = []\nos.register_at_fork(after_in_child=lambda: 1 / 0)\nos.register_at_fork(after_in_child=lambda: os.order.append('child'))"
         with Zygote([], warmup) as zygote:

@@ -27,6 +27,8 @@ def remember_fork_hooks(*, before=None, after_in_child=None, after_in_parent=Non
         raise TypeError("a fork hook must be callable")
     if hooks == (None, None, None):
         raise TypeError("At least one argument is required.")
+    if CLONE_HOOKS:  # a module that kept this function, and registers in the child
+        return REGISTER_AT_FORK(**{name: hook for name, hook in zip(("before", "after_in_child", "after_in_parent"), hooks) if hook})
     FORK_HOOKS.append(hooks)
 
 
@@ -256,8 +258,6 @@ def adopt_fork_hooks():
             spared.add(("threading", "_after_fork"))
         if logging:
             spared.update(("logging", name) for name in ("_acquireLock", "_after_at_fork_child_reinit_locks", "_releaseLock"))
-    if not FORK_HOOKS:
-        return
     ours = [tuple(None if (getattr(hook, "__module__", None), getattr(hook, "__qualname__", None)) in spared else quick_hook(hook)
                   for hook in hooks) for hooks in FORK_HOOKS]
     for when in range(2):  # as CPython runs them: the last one registered first before a fork, in their order after it
