@@ -85,7 +85,7 @@ import Testing
         let code = """
             import fcntl, os, signal, struct, termios
             # Not print(): the signal may come in the middle of another one (RuntimeError: reentrant call).
-            def size(*_): os.write(1, b"%r\n" % (struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))[:2],))
+            def size(*_): os.write(1, b"%r\\n" % (struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))[:2],))
             signal.signal(signal.SIGWINCH, size)
             name = input("who? ")
             print("hello", name, flush=True)

@@ -38,6 +38,12 @@ struct Options {
 
     static let highestLoad = 4.0
 
+    /// For one section alone.
+    init(socket: String, isQuick: Bool) {
+        self.socket = socket
+        self.isQuick = isQuick
+    }
+
     init(_ arguments: [String]) throws {
         var rest = arguments[...]
         func value(_ flag: String) throws -> String {
