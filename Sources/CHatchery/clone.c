@@ -1,4 +1,5 @@
 #include "CHatchery.h"
+#include "new_program.h"
 
 #include <linux/sched.h>
 #include <stdlib.h>
@@ -98,15 +99,8 @@ int hatchery_spawn_program(int program_fd, char *const argv[], char *const envp[
   if (pid < 0) return -errno;
   if (pid > 0) return pid;
 
-  if (pdeathsig) {
-    prctl(PR_SET_PDEATHSIG, pdeathsig, 0, 0, 0);
-    if (getppid() != parent) _exit(127);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
-  setsid();
+  hatchery_die_with_parent(parent, pdeathsig);
+  hatchery_reset_signals_and_session();
   // How many descriptors the front may have at this moment is its own affair; a zygote begins with what the host allows.
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -59,6 +59,7 @@ enum Practice {
     private static func walk(_ way: Way, usesTwoIDs: Bool) throws(SystemError) -> Int32 {
         let pair = try MessageSocket.Pair()
         let status = try Pipe()
+        try status.readEnd.setNonblocking()
         try sendOrders(way, usesTwoIDs: usesTwoIDs, over: pair.first.raw)
         var context = Context(control: pair.second.raw, status: status.writeEnd.raw, way: way, usesTwoIDs: usesTwoIDs)
         // The title of the child, written into memory that both have.
@@ -90,7 +91,6 @@ enum Practice {
     private static func lastRecord(_ pipe: Int32) -> StatusRecord? {
         var last: StatusRecord?
         var bytes = [UInt8](repeating: 0, count: StatusRecord.size)
-        _ = fcntl(pipe, F_SETFL, O_NONBLOCK)
         while read(pipe, &bytes, bytes.count) == bytes.count { last = StatusRecord(decoding: bytes[...]) ?? last }
         return last
     }

@@ -7,9 +7,12 @@ reach: everything answers that is not refused on the way. Both end with their ho
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+import unittest
 from pathlib import Path
 
 from daemon import wait_for
@@ -136,3 +139,17 @@ class Internet:
         for child in reversed(self.children):
             child.kill()
             child.wait()
+
+
+class InternetTestCase(unittest.TestCase):
+    """Tests on a host of an internet of their own."""
+
+    @classmethod
+    def set_up_internet(cls, missing, name):
+        """`missing`: why the tests cannot run here, or None."""
+        if missing and os.environ.get("MUST_WORK") != "1":
+            raise unittest.SkipTest(missing)
+        cls.folder = tempfile.mkdtemp(prefix=f"hatchery-{name}-", dir="/tmp")
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.internet = Internet(cls.folder)
+        cls.addClassCleanup(cls.internet.close)

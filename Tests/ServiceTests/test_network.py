@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import textwrap
 import unittest
 
 from daemon import HATCHERY, Daemon, wait_for
-from internet import HOST, PRIVATE_RESOLVER, PUBLIC, RESOLVER, SPECIAL, Internet
+from internet import HOST, PRIVATE_RESOLVER, PUBLIC, RESOLVER, SPECIAL, InternetTestCase
 
 # What becomes of a TCP connection to each address: the first line that the server says, or the error's name.
 ASK = textwrap.dedent("""
@@ -61,16 +60,10 @@ def missing():
     return attempt.stderr.strip().split("\n")[0] if attempt.returncode else None
 
 
-class NetworkTests(unittest.TestCase):
+class NetworkTests(InternetTestCase):
     @classmethod
     def setUpClass(cls):
-        reason = missing()
-        if reason and os.environ.get("MUST_WORK") != "1":
-            raise unittest.SkipTest(reason)
-        cls.folder = tempfile.mkdtemp(prefix="hatchery-network-", dir="/tmp")
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        cls.internet = Internet(cls.folder)
-        cls.addClassCleanup(cls.internet.close)
+        cls.set_up_internet(missing(), "network")
 
     def setUp(self):
         self.internet.forward(True)

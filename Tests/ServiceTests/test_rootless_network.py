@@ -4,15 +4,13 @@ taken away. The internet is the tests' own."""
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import textwrap
 import unittest
 from pathlib import Path
 
 from daemon import HATCHERY, Daemon, as_user, wait_for
-from internet import HOST, PRIVATE_RESOLVER, PUBLIC, RESOLVER, SPECIAL, Internet
+from internet import HOST, PRIVATE_RESOLVER, PUBLIC, RESOLVER, SPECIAL, InternetTestCase
 from test_network import ASK, CONFIGURATION, LISTEN, REFUSALS
 from test_network import missing as missing_for_root
 
@@ -50,17 +48,11 @@ def missing():
     return f"ordinary users cannot make user namespaces: {attempt.stderr.strip()}" if attempt.returncode else None
 
 
-class RootlessNetworkTests(unittest.TestCase):
+class RootlessNetworkTests(InternetTestCase):
     @classmethod
     def setUpClass(cls):
-        reason = missing()
-        if reason and os.environ.get("MUST_WORK") != "1":
-            raise unittest.SkipTest(reason)
-        cls.folder = tempfile.mkdtemp(prefix="hatchery-rootless-", dir="/tmp")
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        os.chmod(cls.folder, 0o755)
-        cls.internet = Internet(cls.folder)
-        cls.addClassCleanup(cls.internet.close)
+        cls.set_up_internet(missing(), "rootless")
+        os.chmod(cls.folder, 0o755)  # for the ordinary users
         # Nothing here may depend on it.
         cls.internet.forward(False)
 

@@ -216,7 +216,7 @@ public final class Front {
     /// sockets are closed by then, so they end by themselves.
     func reapStrangers() {
         guard let text = try? Files.readText("/proc/self/task/\(getpid())/children") else { return }
-        for pid in text.split(separator: " ").compactMap({ Int32($0) }) 
+        for pid in text.split(separator: " ").compactMap({ Int32($0) })
         where !knownPIDs.contains(pid) && pid != networks.pastaPID {
             _ = waitpid(pid, nil, WNOHANG)
         }
