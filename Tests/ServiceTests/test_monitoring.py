@@ -105,19 +105,27 @@ class MetricsTests(MonitoringTests):
         # No nursery: parked children hold descriptors, and come when they like.
         daemon = self.with_metrics("zygotes: [{name: exec, kind: exec, nursery: {min: 0, max: 0}}]\n").wait_ready()
 
-        def open_descriptors():
-            return self.value(daemon, "process_open_fds")
+        def at_rest():
+            """Open descriptors, when what the last spawn or client left is taken down: a daemon that is just ready still does."""
+            values = []
 
-        before = open_descriptors()
+            def steady():
+                values.append(self.value(daemon, "process_open_fds"))
+                return len(values) >= 20 and len(set(values[-20:])) == 1
+
+            wait_for(steady, "a number that stays")
+            return values[-1]
+
+        before = at_rest()
         clients = []
         for _ in range(20):
             client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             client.connect(daemon.socket)
             clients.append(client)
-        wait_for(lambda: open_descriptors() >= before + 20, "twenty more")
+        self.assertEqual(at_rest(), before + 20)
         for client in clients:
             client.close()
-        wait_for(lambda: open_descriptors() <= before, "twenty less")
+        self.assertEqual(at_rest(), before)
 
     def test_the_documentation_names_what_is_exported(self):
         daemon = self.with_metrics(PYTHON).wait_ready()
