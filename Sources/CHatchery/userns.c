@@ -83,13 +83,13 @@ int hatchery_enter_user_namespace(const char *uid_map, const char *gid_map) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EHOSTUNREACH;
 }
 
-static int write_map(int pid, const char *name, uint32_t inside, uint32_t payload_id, uint32_t init_id) {
+static int write_map(int proc, int pid, const char *name, uint32_t inside, uint32_t payload_id, uint32_t init_id) {
   char path[64], text[96];
-  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+  snprintf(path, sizeof path, "%d/%s", pid, name);
   int length = init_id == UINT32_MAX
                    ? snprintf(text, sizeof text, "%u %u 1\n", inside, payload_id)
                    : snprintf(text, sizeof text, "0 %u 1\n%u %u 1\n", init_id, inside, payload_id);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return -errno;
   // A map is taken whole, from one write at offset 0, or not at all.
   int result = write(fd, text, (size_t)length) == length ? 0 : -errno;
@@ -97,7 +97,7 @@ static int write_map(int pid, const char *name, uint32_t inside, uint32_t payloa
   return result;
 }
 
-int hatchery_write_id_maps(int pid, uint32_t uid, uint32_t gid, uint32_t payload_id, uint32_t init_id) {
-  int result = write_map(pid, "uid_map", uid, payload_id, init_id);
-  return result < 0 ? result : write_map(pid, "gid_map", gid, payload_id, init_id);
+int hatchery_write_id_maps(int proc, int pid, uint32_t uid, uint32_t gid, uint32_t payload_id, uint32_t init_id) {
+  int result = write_map(proc, pid, "uid_map", uid, payload_id, init_id);
+  return result < 0 ? result : write_map(proc, pid, "gid_map", gid, payload_id, init_id);
 }

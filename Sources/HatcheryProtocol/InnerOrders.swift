@@ -129,7 +129,10 @@ public struct FrozenHeap: Sendable, Hashable {
 /// Zygote to front, before it serves: fields.
 public enum ZygoteMessage: Sendable, Equatable {
     /// The launcher has entered its user namespace and waits for id maps.
+    /// Its two roots come with the message: the template of its children's, and the tree that it preloads in.
     case wantsMaps
+    /// Preloaded: it wants the two roots back.
+    case wantsRoots
     /// Preloaded, single-threaded, serving.
     case ready(threads: UInt32, heap: FrozenHeap = FrozenHeap())
     /// The zygote cannot serve: why, as the operator should read it.
@@ -147,6 +150,7 @@ public enum ZygoteMessage: Sendable, Equatable {
         var writer = FieldWriter()
         switch self {
         case .wantsMaps: writer.append(tag: 1, bytes: [])
+        case .wantsRoots: writer.append(tag: 9, bytes: [])
         case .ready(let threads, let heap):
             let note = Array(heap.note.utf8)
             return [UInt8](unsafeUninitializedCapacity: 64 + note.count) { buffer, count in
@@ -210,6 +214,7 @@ public enum ZygoteMessage: Sendable, Equatable {
             while let field = try reader.next() {
                 switch field.tag {
                 case 1: decoded = .wantsMaps
+                case 9: decoded = .wantsRoots
                 case 2: decoded = .ready(threads: try field.integer())
                 case 3:
                     // A module that is being imported chose these words, so they are not trusted even to be UTF-8.

@@ -3,7 +3,7 @@ import Glibc
 import HatcheryProtocol
 import HatcherySystem
 
-/// The minimal tree that a zygote lives in and that its children get as their root: built once for each zygote, by its
+/// The minimal tree that a zygote's children get as their root, and the one that it preloads in: built once for each zygote, by its
 /// launcher, while it still has the front's rights over mounts.
 ///
 /// One tmpfs holds everything that is small (directories, links, made-up and copied files, device nodes), so that a child
@@ -15,7 +15,8 @@ enum BaseTree {
     static let copyFileLimit = 4 << 20
 
     /// Builds the tree in this mount namespace, makes it the root and drops the host's tree.
-    static func enter(_ spec: ZygoteSpec) throws(SystemError) {
+    /// - Returns: the tree for the preload, detached.
+    static func enter(_ spec: ZygoteSpec) throws(SystemError) -> Descriptor {
         try Mounts.makeAllPrivate()
         // Sources are opened before anything is mounted over them.
         var binds: [(tree: Int32, destination: String)] = []
@@ -25,6 +26,7 @@ enum BaseTree {
             binds.append((tree.release(), bind.destination))
         }
         let proc = try cloneProc()
+        let outerProc = try cloneProc()
         let devices = try openHostDevices()
 
         let root = try Mounts.make(
@@ -40,16 +42,41 @@ enum BaseTree {
         try checkErrno(fchdir(root.raw), "fchdir")
         try Mounts.pivotToCurrentDirectory()
 
-        // The template stays clean: what follows is for the zygote alone.
+        let preload = try makePreloadTree(proc: proc.raw)
+        try attachProcOfChildren(outerProc)
+        return preload
+    }
+
+    /// The template and what a preload wants beside it: put together in this namespace, and taken out of it as a whole.
+    private static func makePreloadTree(proc: Int32) throws(SystemError) -> Descriptor {
+        let workbench = "/mnt"
         let template = try Mounts.cloneTree("/")
-        try Mounts.attach(template.raw, SandboxRoot.templatePath)
-        // A whole /proc must be visible for children to be allowed a fresh one (mount_too_revealing in fs/namespace.c).
-        try Mounts.attach(proc.raw, "/proc")
+        try Mounts.attach(template.raw, workbench)
+        try Mounts.attach(proc, workbench + "/proc")
         for place in ["/tmp", "/dev/shm", SandboxRoot.templateHome] {
             let scratch = try Mounts.make(
                 "tmpfs", options: [("size", "256m"), ("mode", "1777")], attributes: [.noSetuid, .noDevices])
-            try Mounts.attach(scratch.raw, place)
+            try Mounts.attach(scratch.raw, workbench + place)
         }
+        let preload = try Mounts.cloneTree(workbench)
+        try check(hatchery_umount_detach(workbench), "umount2(MNT_DETACH)", workbench)
+        return preload
+    }
+
+    /// A whole /proc must be visible for children to be allowed a fresh one (mount_too_revealing in fs/namespace.c). SECURITY: theirs
+    /// covers this one, so it is one in which no process ever shows.
+    private static func attachProcOfChildren(_ outer: consuming Descriptor) throws(SystemError) {
+        #if HATCHERY_TESTING
+            // A child whose own /proc a test leaves out shows what a spawner without it would show.
+            try Mounts.setAttributes(outer.raw, [.noSetuid, .noDevices, .noExecution])
+            try Mounts.attach(outer.raw, "/proc")
+        #else
+            let raw = hatchery_make_empty_proc()
+            // Where the kernel refuses it, as in a container with a masked /proc, it refuses it to children too: theirs stays empty.
+            if raw == -EPERM { return }
+            let proc = Descriptor(owning: try check(raw, "fsmount", "proc"))
+            try Mounts.attach(proc.raw, "/proc")
+        #endif
     }
 
     private static func cloneProc() throws(SystemError) -> Descriptor {

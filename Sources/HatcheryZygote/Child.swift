@@ -15,6 +15,8 @@ struct Child {
     var setupDescriptors: [Int32] = []
     var payloadFilter: [UInt8] = []
     var initFilter: [UInt8] = []
+    /// In builds for tests: the root of the zygote's preload, for a child whose own root a test leaves out.
+    var preloadRoot: Int32 = -1
     /// The new root, while it is built.
     var root: Int32 = -1
     /// The scratch directory, open for the front to fetch files from.
@@ -32,9 +34,9 @@ struct Child {
     /// SECURITY: nothing of the set-up is open any more when names of a request are looked at: the root before the pivot, the
     /// trees and the scratch directory lie outside of what the program may name (CVE-2024-21626).
     mutating func closeSetupDescriptors() {
-        for raw in setupDescriptors + [root] where raw >= 0 { close(raw) }
+        for raw in setupDescriptors + [root, preloadRoot] where raw >= 0 { close(raw) }
         setupDescriptors = []
-        root = -1
+        (root, preloadRoot) = (-1, -1)
     }
 
     /// Takes one step: a failure is reported with the step's number and ends the process.

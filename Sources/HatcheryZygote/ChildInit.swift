@@ -13,7 +13,10 @@ enum ChildInit {
         close(context.zygoteSocket)
         // SECURITY: the way to the cgroup is the zygote's; nothing of the sandbox gets it.
         if context.cgroup >= 0 { close(context.cgroup) }
+        // SECURITY: the zygote's /proc is outside of the sandbox.
+        close(context.proc)
         var child = Child(control: context.control, status: context.status, runtime: context.runtime)
+        child.preloadRoot = context.preloadRoot
         lead(&child)
     }
 

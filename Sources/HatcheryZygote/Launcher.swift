@@ -40,32 +40,39 @@ package enum Launcher {
         umask(0o022)
         if spec.emptyGroups { try check(hatchery_clear_groups(), "setgroups") }
         try check(hatchery_unshare(Int32(hatchery_clone_newns)), "unshare(CLONE_NEWNS)")
-        try BaseTree.enter(spec)
+        let preload = try BaseTree.enter(spec)
         // With the user namespace comes a copy of the mounts, in which every mount is locked. No cgroup namespace: where the
         // hierarchy is mounted with nsdelegate, a zygote could not clone into a cgroup outside of its own.
         let namespaces =
             hatchery_clone_newuser | hatchery_clone_newns | hatchery_clone_newipc | hatchery_clone_newuts
             | hatchery_clone_newnet
         try check(hatchery_unshare(Int32(truncatingIfNeeded: namespaces)), "unshare(CLONE_NEWUSER)")
-        try MessageSocket.send(control, ZygoteMessage.wantsMaps.encoded())
+        let template = try Files.open("/", flags: hatchery_o_path | O_DIRECTORY)
+        try MessageSocket.send(control, ZygoteMessage.wantsMaps.encoded(), descriptors: [template.raw, preload.raw])
         guard let answer = try MessageSocket.receive(control, capacity: 16, descriptorRoom: 0), !answer.isEndOfStream
         else { _exit(0) }
+        // What is preloaded has its own view; `ZygoteRoot` changes back.
+        try check(hatchery_change_root(preload.raw), "chroot")
     }
 
     /// What a zygote keeps: the right to give ids of its own namespace to its children's, and nothing else. Those ids are the
     /// ones lent to sandboxes.
-    private static let keptCapabilities: [Int32] = [CAP_SETUID, CAP_SETGID]
+    static let keptCapabilities = mask([CAP_SETUID, CAP_SETGID])
+    /// Until it serves it may change its root as well: from the preload's to the one of its children.
+    static let preloadCapabilities = keptCapabilities | mask([CAP_SYS_CHROOT])
+
+    private static func mask(_ capabilities: [Int32]) -> UInt32 { capabilities.reduce(0) { $0 | 1 << UInt32($1) } }
 
     private static func becomePowerless(_ spec: ZygoteSpec) throws(SystemError) {
-        for capability in 0..<Capabilities.kernelCount where !keptCapabilities.contains(capability) {
+        try check(hatchery_add_inheritable_capabilities(preloadCapabilities), "capset")
+        for capability in 0..<Capabilities.kernelCount where capability >= 32 || keptCapabilities & 1 << UInt32(capability) == 0 {
             try check(hatchery_prctl(PR_CAPBSET_DROP, UInt(capability), 0, 0, 0), "prctl(PR_CAPBSET_DROP)")
         }
         try check(hatchery_prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl(PR_SET_KEEPCAPS)")
         try check(hatchery_setresgid(spec.gid), "setresgid", "\(spec.gid)")
         try check(hatchery_setresuid(spec.uid), "setresuid", "\(spec.uid)")
         // Inheritable and ambient, so that they survive the execve of an interpreter (capabilities(7)).
-        let kept = keptCapabilities.reduce(UInt32(0)) { $0 | 1 << UInt32($1) }
-        try check(hatchery_keep_capabilities(kept), "capset")
+        try check(hatchery_keep_capabilities(preloadCapabilities, 0), "capset")
         // SECURITY: a zygote does not outlive the front. After the last change of credentials, which would clear it.
         try check(hatchery_prctl(PR_SET_PDEATHSIG, UInt(SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
         // Its children's /proc files must belong to its own uid, or it could not write their id maps. No other process has

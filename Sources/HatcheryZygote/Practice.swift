@@ -27,6 +27,7 @@ enum Practice {
         var status: Int32
         var way: Way
         var usesTwoIDs: Bool
+        var proc: Int32
         var mapResult: Int32 = 0
     }
 
@@ -35,11 +36,16 @@ enum Practice {
     private static let uid: UInt32 = 1000
 
     /// Walks every way. What goes wrong costs children time and nothing else, and is told.
-    static func run(_ socket: Int32) {
+    /// - Throws: where the zygote's root could not be changed.
+    static func run(_ socket: Int32, _ root: ZygoteRoot) throws(SystemError) {
         let usesTwoIDs = (try? Files.readText("/proc/self/uid_map", limit: 256)).map(hasIDsToLend) ?? false
+        try root.inTemplate { walkAll(socket, root.proc, usesTwoIDs: usesTwoIDs) }
+    }
+
+    private static func walkAll(_ socket: Int32, _ proc: Int32, usesTwoIDs: Bool) {
         for way in Way.allCases {
             do throws(SystemError) {
-                let status = try walk(way, usesTwoIDs: usesTwoIDs)
+                let status = try walk(way, proc, usesTwoIDs: usesTwoIDs)
                 if status != way.expectedStatus { throw SystemError("practice", errno: 0, subject: "\(way) ended with \(status)") }
             } catch {
                 ServeLoop.report(
@@ -56,12 +62,12 @@ enum Practice {
         }
     }
 
-    private static func walk(_ way: Way, usesTwoIDs: Bool) throws(SystemError) -> Int32 {
+    private static func walk(_ way: Way, _ proc: Int32, usesTwoIDs: Bool) throws(SystemError) -> Int32 {
         let pair = try MessageSocket.Pair()
         let status = try Pipe()
         try status.readEnd.setNonblocking()
         try sendOrders(way, usesTwoIDs: usesTwoIDs, over: pair.first.raw)
-        var context = Context(control: pair.second.raw, status: status.writeEnd.raw, way: way, usesTwoIDs: usesTwoIDs)
+        var context = Context(control: pair.second.raw, status: status.writeEnd.raw, way: way, usesTwoIDs: usesTwoIDs, proc: proc)
         // The title of the child, written into memory that both have.
         var start: UnsafeMutablePointer<CChar>?
         let length = hatchery_process_title_area(&start)
@@ -72,7 +78,8 @@ enum Practice {
             // No allocation, and no error to tell: the child shares this thread's storage and has not begun.
             let context = context!.assumingMemoryBound(to: Context.self)
             let (payload, initProcess) = context.pointee.usesTwoIDs ? Practice.ids : (1, UInt32.max)
-            context.pointee.mapResult = hatchery_write_id_maps(pid, Practice.uid, Practice.uid, payload, initProcess)
+            context.pointee.mapResult = hatchery_write_id_maps(
+                context.pointee.proc, pid, Practice.uid, Practice.uid, payload, initProcess)
         }
         title.withUnsafeBufferPointer { title in
             if let start, let saved = title.baseAddress { start.update(from: saved, count: title.count) }

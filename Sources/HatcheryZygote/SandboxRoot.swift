@@ -5,20 +5,22 @@ import HatcherySystem
 
 /// The private root of one sandbox (steps 9 to 14), built by its init in its own mount namespace.
 ///
-/// The namespace begins as a copy of the zygote's: a dozen mounts, all locked, with the finished template of the root at
-/// `templatePath`. Everything is done on descriptors and detached mounts; no name is resolved twice.
+/// The namespace begins as a copy of the zygote's: the finished template of the root and an empty /proc, all locked
+/// (`BaseTree`). Everything is done on descriptors and detached mounts; no name is resolved twice.
 enum SandboxRoot {
-    /// Where the zygote keeps the template, and where the sandbox's new root is put together over it.
-    static let templatePath = "/mnt"
-    /// Old directories that serve as scaffolding until the old root is detached.
-    static let scratchScaffold = "/tmp"
-    static let assemblyScaffold = "/srv"
+    /// Directories that serve as scaffolding. What is mounted over them hides them: the place of the scratch space is covered by the
+    /// sandbox's own /tmp; an assembled root replaces all of them.
+    private static let scratchScaffold = "/tmp"
+    private static let assemblyScaffold = "/dev"
+    private static let sourceScaffold = "/mnt"
+    /// A directory of the template that is always empty.
+    private static let emptyDirectory = "/srv"
     /// The place of the scratch home in the template; another home needs a root of its own.
     static let templateHome = "/home/sandbox"
 
     static func build(_ child: inout Child) {
         // Left out together with its namespace only by a test: without one, nothing may be mounted at all.
-        if child.isLeftOut(.mountns) || child.isLeftOut(.root) { return }
+        if child.isLeftOut(.mountns) || child.isLeftOut(.root) { return showPreloadRoot(&child) }
 
         child.step(.privateMounts) { _ throws(SystemError) in try Mounts.makeAllPrivate() }  // step 9
         var root: Int32 = -1
@@ -38,26 +40,33 @@ enum SandboxRoot {
                 child.terminal = try Terminals.open(in: root, size, owner: (child.setup.uid, child.setup.gid))
             }
         }
-        child.step(.pivotRoot, layer: .root) { _ throws(SystemError) in  // step 14
+        child.step(.pivotRoot, layer: .root) { child throws(SystemError) in  // step 14
+            // The template is the root of this namespace from the start.
+            guard needsAssembly(child) else { return }
             try checkErrno(fchdir(root), "fchdir")
             try Mounts.pivotToCurrentDirectory()
         }
         child.closeSetupDescriptors()
     }
 
+    /// What a spawner without a root for each child would show: the zygote's own tree.
+    private static func showPreloadRoot(_ child: inout Child) {
+        #if HATCHERY_TESTING
+            child.step(.pivotRoot) { child throws(SystemError) in
+                try check(hatchery_raise_permitted_capabilities(), "capset")
+                try check(hatchery_change_root(child.preloadRoot), "chroot")
+            }
+        #endif
+    }
+
     // step 10 (child)
     private static func makeRoot(_ child: Child) throws(SystemError) -> Int32 {
         let setup = child.setup
-        if !needsAssembly(child) {
-            // The template as it is: a copy of it, put over it, so that the new root is a mount of our own and not a
-            // locked one (pivot_root(2) refuses those).
-            let tree = try Mounts.cloneTree(templatePath)
-            try Mounts.attach(tree.raw, templatePath)
-            return tree.release()
-        }
-        let devices = try Mounts.cloneTree(templatePath + "/dev")
-        if setup.rootFileSystem { try Mounts.attach(child.setupDescriptors[2], templatePath) }
-        let source = try Files.open(templatePath, flags: hatchery_o_path | O_DIRECTORY)
+        let template = try Files.open("/", flags: hatchery_o_path | O_DIRECTORY)
+        if !needsAssembly(child) { return template.release() }
+        let devices = try Mounts.cloneTree("/dev")
+        if setup.rootFileSystem { try Mounts.attach(child.setupDescriptors[2], sourceScaffold) }
+        let source = setup.rootFileSystem ? try Files.open(sourceScaffold, flags: hatchery_o_path | O_DIRECTORY) : template
         let root = try Mounts.make(
             "tmpfs", options: [("size", "1m"), ("nr_inodes", "4096"), ("mode", "0755")],
             attributes: [.noSetuid, .noDevices])
@@ -113,6 +122,10 @@ enum SandboxRoot {
             // The announced fallback: where parts of /proc are masked (a container), the kernel refuses a fresh one
             // (mount_too_revealing). /proc then stays empty, never the outer one; the receipt says so.
             if error.errno != EPERM { child.fail(.proc, error.errno) }
+            child.step(.proc) { _ throws(SystemError) in
+                let nothing = try Mounts.cloneTree(emptyDirectory, recursive: false)
+                try Mounts.attach(nothing.raw, at: root, "proc")
+            }
         }
         #if HATCHERY_TESTING
             if child.setup.failAt == .proc { child.fail(.proc, EIO) }

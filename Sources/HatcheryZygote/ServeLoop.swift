@@ -35,6 +35,9 @@ package enum ServeLoop {
         var zygoteSocket: Int32
         /// Where the child is born, or -1.
         var cgroup: Int32
+        /// What is the zygote's alone: /proc, and in builds for tests the root of its preload, or -1.
+        var proc: Int32
+        var preloadRoot: Int32
         var namespaces: UInt64
         var runtime: PayloadRuntime
     }
@@ -53,10 +56,19 @@ package enum ServeLoop {
                         + "them only"))
             _exit(1)
         }
-        Practice.run(socket)
+        let root: ZygoteRoot
+        do throws(SystemError) {
+            root = try ZygoteRoot(from: socket)
+            try Practice.run(socket, root)
+        } catch {
+            report(socket, .failed(message: "the zygote could not change its root: \(error)"))
+            _exit(1)
+        }
         HeapFreezer.sayReady(socket, threads: UInt32(threads), freeze: freeze)
         // From here on this process writes to its stack and to the thread's own page only.
-        while true { serveOne(socket, runtime) }
+        let preloadRoot = root.enterTemplate()
+        let proc = root.proc
+        while true { serveOne(socket, proc, preloadRoot, runtime) }
     }
 
     /// Tells the front why this zygote cannot serve.
@@ -66,9 +78,10 @@ package enum ServeLoop {
 
     /// The number of threads of this process: a directory has one link for itself, one for its parent and one for each
     /// directory in it, and /proc/self/task has a directory for each thread. One system call, no allocation.
-    package static func threadCount() -> Int {
+    /// - Parameter proc: the directory /proc, where that is not at its place.
+    package static func threadCount(proc: Int32 = AT_FDCWD) -> Int {
         var status = stat()
-        guard stat("/proc/self/task", &status) == 0 else { return -1 }
+        guard fstatat(proc, proc == AT_FDCWD ? "/proc/self/task" : "self/task", &status, 0) == 0 else { return -1 }
         return Int(status.st_nlink) - 2
     }
 
@@ -81,7 +94,7 @@ package enum ServeLoop {
         return names.map { String($0.prefix { $0 != "\n" }) }.joined(separator: ", ")
     }
 
-    private static func serveOne(_ socket: Int32, _ runtime: PayloadRuntime) {
+    private static func serveOne(_ socket: Int32, _ proc: Int32, _ preloadRoot: Int32, _ runtime: PayloadRuntime) {
         withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { buffer in
             withUnsafeTemporaryAllocation(of: Int32.self, capacity: 4) { descriptors in
                 var count: Int32 = 3
@@ -95,7 +108,7 @@ package enum ServeLoop {
                     // Only the front writes here: a garbled order is a bug, and going on would be worse.
                     _exit(2)
                 }
-                let report = clone(order, descriptors, count, socket, runtime)
+                let report = clone(order, descriptors, count, socket, proc, preloadRoot, runtime)
                 for index in 0..<Int(count) { close(descriptors[index]) }
                 report.write(into: UnsafeMutableRawBufferPointer(rebasing: buffer[0..<CloneReport.size]))
                 _ = hatchery_send_message(socket, buffer.baseAddress, CloneReport.size, nil, 0, 0)
@@ -106,14 +119,14 @@ package enum ServeLoop {
     // step 3 (zygote)
     private static func clone(
         _ order: CloneOrder, _ descriptors: UnsafeMutableBufferPointer<Int32>, _ count: Int32, _ socket: Int32,
-        _ runtime: PayloadRuntime
+        _ proc: Int32, _ preloadRoot: Int32, _ runtime: PayloadRuntime
     ) -> CloneReport {
         // SECURITY: a fork copies one thread; a lock that another one holds would stay held for ever in the child.
-        guard threadCount() == 1 else { return CloneReport(serial: order.serial, pid: 0, errno: EDEADLK) }
+        guard threadCount(proc: proc) == 1 else { return CloneReport(serial: order.serial, pid: 0, errno: EDEADLK) }
         let cgroup = count > 2 ? descriptors[2] : -1
         var context = CloneContext(
-            control: descriptors[0], status: descriptors[1], zygoteSocket: socket, cgroup: cgroup,
-            namespaces: order.namespaces, runtime: runtime)
+            control: descriptors[0], status: descriptors[1], zygoteSocket: socket, cgroup: cgroup, proc: proc,
+            preloadRoot: preloadRoot, namespaces: order.namespaces, runtime: runtime)
         let pid = withUnsafeMutablePointer(to: &context) { pointer in
             hatchery_clone_child(
                 order.namespaces, cgroup, nil,
@@ -128,21 +141,22 @@ package enum ServeLoop {
             #if HATCHERY_TESTING
                 if map.payloadID == CloneOrder.IDMap.everythingForTests {
                     return CloneReport(
-                        serial: order.serial, pid: pid, errno: -mapEverything(pid, map.initID ?? 1), step: .idMaps)
+                        serial: order.serial, pid: pid, errno: -mapEverything(proc, pid, map.initID ?? 1), step: .idMaps)
                 }
             #endif
-            result = hatchery_write_id_maps(pid, map.uid, map.gid, map.payloadID, map.initID ?? UInt32.max)
+            result = hatchery_write_id_maps(proc, pid, map.uid, map.gid, map.payloadID, map.initID ?? UInt32.max)
         }
         return CloneReport(serial: order.serial, pid: pid, errno: -result, step: .idMaps)
     }
 
     #if HATCHERY_TESTING
         /// The map of a sandbox whose layer idmap a test leaves out. It allocates, which the rest of this loop does not.
-        private static func mapEverything(_ pid: Int32, _ count: UInt32) -> Int32 {
+        private static func mapEverything(_ proc: Int32, _ pid: Int32, _ count: UInt32) -> Int32 {
             for name in ["uid_map", "gid_map"] {
                 do throws(SystemError) {
                     // The parent's own 0 may be mapped only with a capability that zygotes do not have.
-                    try Files.write("/proc/\(pid)/\(name)", "0 \(count - 1) 1\n1 1 \(count - 2)\n")
+                    let file = try Files.open(at: proc, "\(pid)/\(name)", flags: O_WRONLY, resolve: [])
+                    try writeAll(file.raw, Array("0 \(count - 1) 1\n1 1 \(count - 2)\n".utf8))
                 } catch {
                     return -error.errno
                 }

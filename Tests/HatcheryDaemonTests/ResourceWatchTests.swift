@@ -18,7 +18,7 @@ import Testing
         var ended: [uid_t: Verdict] = [:]
         func watch(_ user: uid_t) -> ResourceWatch {
             ResourceWatch(
-                initPID: getpid(), scratch: -1, limits: limits, cgroup: nil, user: user, loop: loop, lookout: lookout,
+                initPID: getpid(), scratch: nil, limits: limits, cgroup: nil, user: user, loop: loop, lookout: lookout,
                 blindNanoseconds: 5_000_000_000
             ) {
                 ended[user] = $0
@@ -44,7 +44,7 @@ import Testing
         let shell = try ManualTree()
         defer { shell.end() }
         let watch = ResourceWatch(
-            initPID: shell.pid, scratch: -1, limits: limits, cgroup: nil, user: 1, loop: loop, lookout: try Lookout(loop: loop),
+            initPID: shell.pid, scratch: nil, limits: limits, cgroup: nil, user: 1, loop: loop, lookout: try Lookout(loop: loop),
             usedMicroseconds: { used.value }) { _ in }
         var quietUntil: UInt64 = 0
         /// Looked at every few milliseconds; whatever takes longest has a minute.

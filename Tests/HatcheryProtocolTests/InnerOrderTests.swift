@@ -99,7 +99,7 @@ import Testing
 
 @Suite struct ZygoteMessageTests {
     @Test(arguments: [
-        ZygoteMessage.wantsMaps, .ready(threads: 1), .ready(threads: .max, heap: .init(bytes: .max, mappings: 7, note: "ü")),
+        ZygoteMessage.wantsMaps, .wantsRoots, .ready(threads: 1), .ready(threads: .max, heap: .init(bytes: .max, mappings: 7, note: "ü")),
         .failed(message: "a\n\tb"), .failed(message: ""),
     ])
     func messagesRoundTrip(message: ZygoteMessage) throws {
@@ -135,7 +135,7 @@ import Testing
 
     @Test func whatIsNoMessageIsRefused() {
         #expect(throws: FieldError.missing(tag: 1)) { try ZygoteMessage(decoding: []) }
-        #expect(throws: FieldError.unknownTag(9)) { try ZygoteMessage(decoding: [9, 0, 0, 0, 0, 0]) }
+        #expect(throws: FieldError.unknownTag(99)) { try ZygoteMessage(decoding: [99, 0, 0, 0, 0, 0]) }
         #expect(throws: FieldError.wrongSize(tag: 2, expected: 4, actual: 0)) { try ZygoteMessage(decoding: [2, 0, 0, 0, 0, 0]) }
     }
 }

@@ -101,6 +101,23 @@ struct ConnectionTests {
         #expect(Files.isRegular(raws[3]))
     }
 
+    /// Whoever waits for a child's end holds its request; the descriptors that came with that are the front's once they are sent.
+    @Test func aLivingChildHoldsNothingOfItsRequestOpen() async throws {
+        let front = try FakeFront { peer, received in
+            peer.fail(received.frame.request, HatcheryError(.notFound, side: .front))
+        }
+        let client = try await front.client()
+        var options = SandboxOptions()
+        options.filesIn = [.init("/etc/hostname")]
+        let prepared = try PreparedSpawn(.python(code: "1"), options, stdinPipe: false)
+        #expect(prepared.descriptors.borrowed.allSatisfy { fcntl($0, F_GETFD) >= 0 })
+        await withCheckedContinuation { continuation in
+            _ = client.connection.spawn(body: prepared.body, descriptors: prepared.descriptors) { _ in continuation.resume() }
+        }
+        #expect(prepared.descriptors.borrowed == [-1, -1])
+        #expect(front.received.first?.descriptors.count == 2)
+    }
+
     @Test func readinessEndsByReadinessDeadlineAndCancellation() async throws {
         let reactor = try Reactor.shared()
         var ends: [Int32] = [0, 0]

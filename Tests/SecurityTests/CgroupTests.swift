@@ -92,8 +92,7 @@ struct CgroupTests {
         // Those that wait, the parked children's, and the zygotes'.
         let nest = tree + "/nest"
         let isSmall = try await until {
-            let names = try FileManager.default.contentsOfDirectory(atPath: nest)
-            return names.count { !$0.contains(".") } <= 12
+            CgroupBed.leaves(below: nest).count <= 12
         }
         #expect(isSmall)
         let detached = try await client.spawn(.program("/bin/sleep", ["300"]))

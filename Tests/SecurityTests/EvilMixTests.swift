@@ -29,8 +29,7 @@ import Testing
         init(_ bed: TestDaemon) {
             daemon = Leftovers.count(daemon: bed.pid)
             daemon.files = (try? FileManager.default.contentsOfDirectory(atPath: bed.directory).count) ?? -1
-            let tree = CgroupBed.tree(of: bed.pid).flatMap { FileManager.default.enumerator(atPath: $0)?.allObjects } ?? []
-            cgroups = tree.count { "\($0)".hasSuffix("cgroup.procs") }
+            cgroups = CgroupBed.tree(of: bed.pid).map { CgroupBed.leaves(below: $0).count } ?? 0
             let raws = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
             clientDescriptors = raws.count
             deadPIDFDs = raws.count {

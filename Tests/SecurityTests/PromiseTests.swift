@@ -219,11 +219,7 @@ struct Holdings: Equatable {
         }
         let place = daemon.logText.components(separatedBy: "cgroup: /").dropFirst().first?.prefix { $0 != "," && $0 != "\n" }
         if let place {
-            cgroups = FileManager.default.enumerator(atPath: "/" + place)?.reduce(0) { count, entry in
-                var isDirectory: ObjCBool = false
-                _ = FileManager.default.fileExists(atPath: "/\(place)/\(entry)", isDirectory: &isDirectory)
-                return count + (isDirectory.boolValue ? 1 : 0)
-            } ?? 0
+            cgroups = CgroupBed.leaves(below: "/" + place).count
         }
     }
 

@@ -36,6 +36,16 @@ public enum CgroupBed {
         return names.first { $0.hasPrefix("hatchery-\(pid)-") }.map { directory + "/" + $0 }
     }
 
+    /// The cgroups below a directory that have none below them. How many groups those lie in says nothing.
+    public static func leaves(below directory: String) -> [String] {
+        let entries = FileManager.default.enumerator(atPath: directory)?.compactMap { $0 as? String } ?? []
+        let folders = entries.filter { entry in
+            var isDirectory: ObjCBool = false
+            return FileManager.default.fileExists(atPath: "\(directory)/\(entry)", isDirectory: &isDirectory) && isDirectory.boolValue
+        }
+        return Array(Set(folders).subtracting(folders.map { ($0 as NSString).deletingLastPathComponent }))
+    }
+
     /// The cgroup of a process as the host names it.
     public static func path(of pid: pid_t) -> String {
         let text = (try? String(contentsOfFile: "/proc/\(pid)/cgroup", encoding: .utf8)) ?? ""

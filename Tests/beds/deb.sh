@@ -118,6 +118,7 @@ use_it() {
     check "the socket is listening" inside systemctl is-active hatcheryd.socket
     check "the first request starts the service" inside runuser -u alice -- hatchery run -- /bin/echo ready
     check "the service is active" inside systemctl is-active hatcheryd.service
+    check "a zygote keeps the rights to give ids away, and no other" zygotes_are_powerless
     check "a stranger is kept out" refuses inside runuser -u nobody -- hatchery run --socket /run/hatchery/hatchery.sock -- /bin/true
     check "hatchery doctor finds nothing that stops it" inside runuser -u alice -- hatchery doctor
     check "the configuration is read from /etc" inside sh -c 'hatchery config show --origin | grep -q /etc/hatchery/hatchery.yaml'
@@ -125,6 +126,17 @@ use_it() {
     check "it serves after the reload" inside runuser -u alice -- hatchery run -- /usr/bin/python3 -c 'print("ready")'
     check "installing it again is an upgrade" inside dpkg --install /root/hatchery.deb
     check "it serves after the upgrade" inside runuser -u alice -- hatchery run -- /bin/true
+}
+
+# Of the permitted set, the most that a process can have: CAP_SETGID and CAP_SETUID are bits 6 and 7. A build for tests has one more.
+zygotes_are_powerless() {
+    local pid sets
+    for pid in $(inside sh -c 'hatchery zygotes --json' | grep -o '"pid": *[0-9]*' | grep -o '[0-9]*'); do
+        sets=$(inside sh -c "sed -n 's/^CapPrm:\t//p' /proc/$pid/status")
+        echo "zygote $pid: $sets"
+        [ "$sets" = 00000000000000c0 ] || return 1
+    done
+    [ -n "${sets:-}" ]
 }
 
 purge_it() {

@@ -134,7 +134,11 @@ class Daemon:
         return (self.folder / "log").read_text(errors="replace")
 
     def cgroups(self):
-        return sum(1 for path in self.cgroup.rglob("*") if path.is_dir()) if self.cgroup else 0
+        """Those with none below: how many groups the others lie in says nothing."""
+        if not self.cgroup:
+            return 0
+        folders = [path for path in self.cgroup.rglob("*") if path.is_dir()]
+        return len(set(folders) - {folder.parent for folder in folders})
 
 
 def wait_for(question, patience):

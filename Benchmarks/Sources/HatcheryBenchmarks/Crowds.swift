@@ -1,16 +1,13 @@
 import Foundation
 import Hatchery
 
-/// Many at once: bursts of requests, and spawns while thousands of children live.
+/// Many at once: what a nursery takes to fill again, and bursts of requests.
 struct Crowds {
     let options: Options
-
-    private static let goalAtFiveThousand = 1.25
 
     func addRows(to report: inout Report) async throws {
         try await addRefill(to: &report)
         try await addBursts(to: &report)
-        try await addLiveChildren(to: &report)
     }
 
     // MARK: Refill
@@ -86,44 +83,5 @@ struct Crowds {
         for client in clients { client.close() }
         // Each life counts from its own request, and all requests are made within the first moments.
         return (Double(lives.map(\.handOff).max() ?? 0) / 1e6, ended, lives.filter(\.isHit).count)
-    }
-
-    // MARK: Live children
-
-    private func addLiveChildren(to report: inout Report) async throws {
-        let section = "Spawn of /bin/true, without nursery, while others live (sleep, in sandboxes of their own)"
-        // A spawn takes longer the more others live, and 5,000 of them some minutes: not for a quick run.
-        let counts = options.isQuick ? [10, 300] : [10, 1000, 5000]
-        let client = try await HatcheryClient.connect(socketPath: options.socket)
-        defer { client.close() }
-        let crowd = try await HatcheryClient.connect(socketPath: options.socket)
-        defer { crowd.close() }  // ends all of them
-        var sleepers: [Child] = []
-        var atTen = 0.0
-        var sandbox = SandboxOptions()
-        sandbox.zygote = "exec-miss"
-        sandbox.time = .seconds(600)
-        for count in counts {
-            progress("\(count) live children")
-            while sleepers.count < count {
-                sleepers.append(try await crowd.spawn(.program("/bin/sleep", ["600"]), sandbox))
-            }
-            pause(milliseconds: 300)
-            let plan = LifePlan(
-                zygote: "exec-miss", payload: .program("/bin/true"), wantsHit: false, readsFirstByte: false,
-                pauseMilliseconds: 2)
-            let series = try await plan.measure(options.isQuick ? 100 : 2000, on: client)
-            if count == 10 { atTen = series.handOff.median }
-            let ratio = series.handOff.median / atTen
-            report.add(
-                Row(
-                    section, "\(count) live: request -> pid in hand", series.handOff,
-                    goals: count == counts.last
-                        ? [.atMost(Crowds.goalAtFiveThousand, "p50 at \(count) <= 1.25 times that at 10", ratio)] : [],
-                    note: options.isQuick && count == counts.last ? "the goal speaks of 5,000: a run without --quick has them" : nil))
-        }
-        progress("ending \(sleepers.count) children")
-        for child in sleepers { try? await child.kill() }
-        for child in sleepers { _ = try? await child.wait() }
     }
 }

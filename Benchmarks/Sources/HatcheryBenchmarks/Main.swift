@@ -13,13 +13,14 @@ struct Main {
                 try await Networked(Array(arguments.dropFirst())).addRows(to: &report)
                 report.loadAfter = HostFacts.loadAverage()
                 print(report.text(), terminator: "")
-            } else if arguments.first == "crowds" {
-                // `hatchery-benchmarks crowds --socket PATH [--quick]`, against a daemon with exec, exec-miss and pandas.
+            } else if arguments.first == "crowds" || arguments.first == "live" {
+                // `hatchery-benchmarks crowds|live --socket PATH [--quick]`, against a daemon with exec, exec-miss and pandas.
                 var report = Report(host: .gather(python: "none", commit: "unknown"), quick: false)
                 let options = Options(
                     socket: arguments.firstIndex(of: "--socket").flatMap { $0 + 1 < arguments.count ? arguments[$0 + 1] : nil } ?? "",
                     isQuick: arguments.contains("--quick"))
-                try await Crowds(options: options).addRows(to: &report)
+                if arguments.first == "crowds" { try await Crowds(options: options).addRows(to: &report) }
+                try await LiveChildren(options: options).addRows(to: &report)
                 report.loadAfter = HostFacts.loadAverage()
                 print(report.text(), terminator: "")
             } else {
@@ -65,6 +66,7 @@ struct Main {
         try Peers(options: options).addRows(to: &report)
         do {
             try await Crowds(options: options).addRows(to: &report)
+            try await LiveChildren(options: options).addRows(to: &report)
         } catch {
             // What took twenty minutes until here is told all the same.
             report.add(Row("Many at once", "not measured further: \(error)", figure: .nan, unit: "us", samples: 0))

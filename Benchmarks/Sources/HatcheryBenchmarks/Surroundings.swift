@@ -60,7 +60,7 @@ struct Surroundings {
         for (name, key, unit) in [
             ("growth of written memory (Private_Dirty)", \Holdings.writtenKiB, "KiB"), ("growth of descriptors", \Holdings.descriptors, ""),
             ("growth of mounts", \Holdings.mounts, ""), ("growth of children", \Holdings.children, ""),
-            ("growth of control groups, machine", \Holdings.controlGroups, ""),
+            ("growth of control groups", \Holdings.controlGroups, ""),
         ] {
             let growth = Double(after[keyPath: key] - before[keyPath: key])
             // Of memory a page for each thousand spawns: pools that grow to their limit are not told apart from a leak below.
@@ -103,10 +103,22 @@ struct Holdings {
         holdings.descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count) ?? 0
         holdings.mounts = HostFacts.text("/proc/\(pid)/mountinfo").split(separator: "\n").count
         holdings.children = HostFacts.text("/proc/\(pid)/task/\(pid)/children").split(separator: " ").count
-        for line in HostFacts.text("/proc/cgroups").split(separator: "\n") {
-            holdings.controlGroups += Int(line.split(separator: "\t").dropFirst(2).first ?? "") ?? 0
-        }
+        holdings.controlGroups = controlGroups(of: pid)
         return holdings
+    }
+
+    /// Those below the daemon's own that have none below them: how many groups they lie in says nothing.
+    private static func controlGroups(of pid: pid_t) -> Int {
+        let mount = HostFacts.text("/proc/self/mounts").split(separator: "\n").map { $0.split(separator: " ") }
+            .first { $0.count > 2 && $0[2] == "cgroup2" }?[1]
+        let own = HostFacts.text("/proc/\(pid)/cgroup").split(separator: "\n").first { $0.hasPrefix("0::") }?.dropFirst(3)
+        guard let mount, let own, own.contains("/hatchery-") else { return 0 }
+        let tree = (String(mount + own) as NSString).deletingLastPathComponent
+        let folders = (FileManager.default.enumerator(atPath: tree)?.allObjects as? [String] ?? []).filter { entry in
+            var isDirectory: ObjCBool = false
+            return FileManager.default.fileExists(atPath: "\(tree)/\(entry)", isDirectory: &isDirectory) && isDirectory.boolValue
+        }
+        return Set(folders).subtracting(folders.map { ($0 as NSString).deletingLastPathComponent }).count
     }
 
     /// schedstat(5): the first number is the time on a processor. Of the main thread, which is the event loop.

@@ -47,8 +47,12 @@ typedef void (*hatchery_child_entry)(void *context);
 int hatchery_clone_child(uint64_t flags, int cgroup_fd, int *pidfd_out, hatchery_child_entry entry, void *context);
 
 /// Writes uid_map and gid_map of a child in a user namespace of its own: `init_id` (or UINT32_MAX for none) as 0 inside, and
-/// `payload_id` as `uid` and `gid`. Allocates nothing. Returns 0 or -errno.
-int hatchery_write_id_maps(int pid, uint32_t uid, uint32_t gid, uint32_t payload_id, uint32_t init_id);
+/// `payload_id` as `uid` and `gid`. `proc` is the directory /proc. Allocates nothing. Returns 0 or -errno.
+int hatchery_write_id_maps(int proc, int pid, uint32_t uid, uint32_t gid, uint32_t payload_id, uint32_t init_id);
+
+/// A detached /proc of a pid namespace in which nobody lives or will, or -errno (empty_proc.c). It shows no process, and its being
+/// visible lets the namespaces of children have one of their own (mount_too_revealing() in fs/namespace.c).
+int hatchery_make_empty_proc(void);
 
 /// clone(2) with the namespaces of `flags` and CLONE_VM: what `entry` leaves behind in memory stays behind in the caller's. Both have
 /// one thread-local storage, so only one of them runs at a time: the child waits until `attend(pid, context)` has returned, and the caller

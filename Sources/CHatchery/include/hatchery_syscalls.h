@@ -103,6 +103,11 @@ static inline int hatchery_mount(const char *source, const char *target, const c
 static inline int hatchery_umount_detach(const char *target) {
   HATCHERY_NEGATIVE_ERRNO(umount2(target, 2 /* MNT_DETACH */));
 }
+/// Makes a directory the working directory and the root of this process: 0 or -errno.
+static inline int hatchery_change_root(int directory) {
+  if (fchdir(directory) != 0) return -errno;
+  HATCHERY_NEGATIVE_ERRNO(syscall(SYS_chroot, "."));
+}
 static inline int hatchery_set_namespace(int fd, int kind) { HATCHERY_NEGATIVE_ERRNO(syscall(SYS_setns, fd, kind)); }
 /// A descriptor of a process's mount (3) or network (4) namespace, of PIDFD_GET_MNT_NAMESPACE and its kin in linux/pidfd.h;
 /// -ENOTTY before Linux 6.11.
@@ -149,10 +154,20 @@ static inline int hatchery_drop_all_capabilities(void) {
   HATCHERY_NEGATIVE_ERRNO(syscall(SYS_capset, &header, data));
 }
 
-/// Keeps the capabilities of a mask below bit 32 in the permitted, effective, inheritable and ambient sets, and no others.
-static inline int hatchery_keep_capabilities(uint32_t mask) {
+/// Makes capabilities of a mask below bit 32 inheritable, which the bounding set would keep from it later.
+static inline int hatchery_add_inheritable_capabilities(uint32_t mask) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  struct __user_cap_data_struct data[2] = {{mask, mask, mask}, {0, 0, 0}};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) return -errno;
+  data[0].inheritable |= mask;
+  HATCHERY_NEGATIVE_ERRNO(syscall(SYS_capset, &header, data));
+}
+
+/// Keeps the capabilities of a mask below bit 32 in the permitted, effective, inheritable and ambient sets, and no others; those of
+/// `permitted` in the permitted set alone.
+static inline int hatchery_keep_capabilities(uint32_t mask, uint32_t permitted) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {{mask, mask | permitted, mask}, {0, 0, 0}};
   if (syscall(SYS_capset, &header, data) != 0) return -errno;
   for (int capability = 0; capability < 32; capability++)
     if (mask & (1U << capability))

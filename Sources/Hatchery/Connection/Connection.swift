@@ -146,7 +146,8 @@ package final class Connection: @unchecked Sendable {
                     try MessageSocket.send(
                         socket.raw, next.bytes, descriptors: next.descriptors.borrowed, dontWait: true)
                 else { break }
-                state.queue.removeFirst()
+                // They are the front's now. Whoever waits for the answer still has the request, for as long as its child lives.
+                state.queue.removeFirst().descriptors.closeAll()
             } catch {
                 // What the front said before it hung up may still wait to be read, and says more than EPIPE does.
                 if error.errno == EPIPE || error.errno == ECONNRESET {

@@ -10,8 +10,15 @@ package final class OwnedDescriptors: Sendable {
         raws = Mutex((0..<batch.count).map { batch.take($0).release() })
     }
 
-    deinit {
-        for raw in raws.withLock({ $0 }) where raw >= 0 { _ = Descriptor(owning: raw) }
+    deinit { closeAll() }
+
+    /// Closes what nobody took.
+    package func closeAll() {
+        let left = raws.withLock { raws in
+            defer { raws = raws.map { _ in -1 } }
+            return raws
+        }
+        for raw in left where raw >= 0 { _ = Descriptor(owning: raw) }
     }
 
     package var count: Int { raws.withLock { $0.count } }

@@ -17,17 +17,22 @@ final class CgroupPool: @unchecked Sendable {
     private let nest: CgroupDirectory
     private let zygoteOwner: uid_t
     private let keepsMemory: Bool
+    private let makesGroups: Bool
     private let condition = NSCondition()
     private var waiting: [String] = []
     private var leaving: [String] = []
-    private var number: UInt64 = 0
+    private var lastNumber: UInt64 = 0
     private var isStopped = false
     private var isRunning = false
     /// After one could not be made, the thread makes none until somebody asked for one and got the reason.
     private var isRefused = false
 
-    /// - Parameter keepsMemory: whether the memory controller is there.
-    init(nest: CgroupDirectory, zygoteOwner: uid_t, keepsMemory: Bool) {
+    /// - Parameters:
+    ///   - keepsMemory: whether the memory controller is there.
+    ///   - makesGroups: whether cgroups are made in groups of `CgroupGroup.size`, one below the nest for each. Not where a controller shares
+    ///     something out: each group would get as much as the next one, however many are in it.
+    init(nest: CgroupDirectory, zygoteOwner: uid_t, keepsMemory: Bool, makesGroups: Bool) {
+        self.makesGroups = makesGroups
         self.nest = nest
         self.zygoteOwner = zygoteOwner
         self.keepsMemory = keepsMemory
@@ -38,11 +43,12 @@ final class CgroupPool: @unchecked Sendable {
         Thread.detachNewThread { [self] in run() }
     }
 
-    /// An empty cgroup, by its name in the nest.
+    /// An empty cgroup, by its name in the nest: `NUMBER`, or `GROUP/NUMBER`.
     func take() throws(SystemError) -> String {
         condition.lock()
         isRefused = false
-        let ready = waiting.popLast()
+        // The oldest, so that those that wait are of one group or two.
+        let ready = waiting.isEmpty ? nil : waiting.removeFirst()
         condition.signal()
         condition.unlock()
         if let ready { return ready }
@@ -67,11 +73,12 @@ final class CgroupPool: @unchecked Sendable {
     }
 
     private func make() throws(SystemError) -> String {
-        let name = condition.withLock { () -> String in
-            number += 1
-            return "\(number)"
+        let number = condition.withLock { () -> UInt64 in
+            lastNumber += 1
+            return lastNumber
         }
-        try nest.makeChild(name)
+        let name = makesGroups ? "\(group(of: number))/\(number)" : "\(number)"
+        try makeDirectory(name, number)
         do throws(SystemError) {
             try nest.give("\(name)/cgroup.procs", to: zygoteOwner)
             if keepsMemory {
@@ -82,9 +89,34 @@ final class CgroupPool: @unchecked Sendable {
             }
         } catch {
             try? nest.removeChild(name)
+            removeGroup(of: name)
             throw error
         }
         return name
+    }
+
+    private func group(of number: UInt64) -> String { "group\(number / CgroupGroup.size)" }
+
+    private func makeDirectory(_ name: String, _ number: UInt64) throws(SystemError) {
+        while true {
+            do throws(SystemError) {
+                return try nest.makeChild(name)
+            } catch {
+                // The first one of its group; or the group's last one left while this one was on its way.
+                guard makesGroups, error.errno == ENOENT else { throw error }
+            }
+            do throws(SystemError) {
+                try nest.makeChild(group(of: number))
+            } catch {
+                if error.errno != EEXIST { throw error }
+            }
+        }
+    }
+
+    /// Once nobody is in it. The one that is being filled may go, too, and is made again.
+    private func removeGroup(of name: String) {
+        guard let end = name.firstIndex(of: "/") else { return }
+        try? nest.removeChild(String(name[..<end]))
     }
 
     // MARK: The thread
@@ -117,6 +149,7 @@ final class CgroupPool: @unchecked Sendable {
         for name in names {
             do throws(SystemError) {
                 try nest.removeChild(name)
+                removeGroup(of: name)
             } catch {
                 // Its last process is on its way out, or was cloned by a zygote that died before it could report it.
                 try? nest.write("\(name)/cgroup.kill", "1")

@@ -9,7 +9,7 @@ import HatcherySystem
 ///         front/             hatcheryd itself: no process may stay in a cgroup that hands controllers on (cgroups(7))
 ///         nest/              who clones and who is cloned
 ///           zygotes/
-///           1/ 2/ ...        one for each sandbox, for one life (`CgroupPool`)
+///           1/ 2/ ...        one for each sandbox, for one life (`CgroupPool`); without controllers, group0/1/ and so on
 final class CgroupTree {
     static let prefix = "hatchery-"
     static let front = "front"

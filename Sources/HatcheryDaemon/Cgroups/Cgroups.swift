@@ -6,13 +6,23 @@ final class Cgroups {
     /// Without these the layer `cgroup` is not active.
     static let needed = ["memory", "pids", "cpu"]
 
+    /// For what is kept open of each sandbox's cgroup.
+    let spare: SpareDescriptors
     private var tree: CgroupTree?
     private var pool: CgroupPool?
+    private var groups: [Substring: WeakGroup] = [:]
     /// Those of every sandbox's cgroup.
     private(set) var controllers: Set<String> = []
     private(set) var countsPeakTasks = false
     /// Why the layer `cgroup` is missing; nil where it is active.
     private(set) var missing: String?
+
+    private let loop: EventLoop
+
+    init(_ spare: SpareDescriptors, loop: EventLoop) {
+        self.spare = spare
+        self.loop = loop
+    }
 
     /// Makes the daemon's own tree where the host lets it. To be called once; `remove` takes it away again.
     /// - Parameter zygoteOwner: the id of the zygotes, as this process counts.
@@ -35,7 +45,8 @@ final class Cgroups {
         guard let tree else { return }
         controllers = tree.controllers
         countsPeakTasks = tree.nest.has("\(CgroupTree.zygotes)/pids.peak")
-        pool = CgroupPool(nest: tree.nest, zygoteOwner: zygoteOwner, keepsMemory: controllers.contains("memory"))
+        pool = CgroupPool(
+            nest: tree.nest, zygoteOwner: zygoteOwner, keepsMemory: controllers.contains("memory"), makesGroups: controllers.isEmpty)
         pool?.start()
     }
 
@@ -67,7 +78,23 @@ final class Cgroups {
     /// - Throws: where one could not be made. A sandbox is never weaker than the others of its daemon.
     func take(_ limits: GrantedLimits) throws(SystemError) -> SandboxCgroup? {
         guard let tree, let pool else { return nil }
-        return try SandboxCgroup(self, tree, pool, limits: limits)
+        let name = try pool.take()
+        return try SandboxCgroup(self, tree, pool, name, group(of: name, in: tree), limits: limits)
+    }
+
+    private struct WeakGroup {
+        weak var group: CgroupGroup?
+    }
+
+    /// The group of a cgroup that the pool made; nil where it makes none.
+    private func group(of name: String, in tree: CgroupTree) -> CgroupGroup? {
+        guard let end = name.firstIndex(of: "/") else { return nil }
+        let key = name[..<end]
+        if let group = groups[key]?.group { return group }
+        let group = CgroupGroup(key, in: tree.nest, loop: loop)
+        groups = groups.filter { $0.value.group != nil }
+        groups[key] = WeakGroup(group: group)
+        return group
     }
 
     /// Puts a zygote into the cgroup of zygotes.

@@ -7,20 +7,29 @@ final class SandboxCgroup {
     private let nest: CgroupDirectory
     private let pool: CgroupPool
     let name: String
+    /// Those that are watched together with it; nil where the kernel keeps what would have to be watched.
+    let group: CgroupGroup?
     /// What was written last, by file, so that a hand-over writes only what a request changes.
     private var written: [String: String] = [:]
-    /// Open from the first question on: it is asked many times a second of each sandbox.
-    private var cpuStatistics: Descriptor?
+    /// Open from the first question on, where descriptors are to spare: it is asked many times a second of each sandbox.
+    private var cpuStatistics: CPUStatistics?
 
-    init(_ support: Cgroups, _ tree: CgroupTree, _ pool: CgroupPool, limits: GrantedLimits) throws(SystemError) {
+    /// - Parameter name: of a cgroup of `pool`, which gets it back.
+    init(
+        _ support: Cgroups, _ tree: CgroupTree, _ pool: CgroupPool, _ name: String, _ group: CgroupGroup?, limits: GrantedLimits
+    ) throws(SystemError) {
         self.support = support
         nest = tree.nest
         self.pool = pool
-        name = try pool.take()
+        self.name = name
+        self.group = group
         try apply(limits)
     }
 
-    deinit { pool.give(back: name) }
+    deinit {
+        if cpuStatistics != nil { support.spare.give(back: 1) }
+        pool.give(back: name)
+    }
 
     func openForClone() throws(SystemError) -> Descriptor { try nest.openForClone(name) }
 
@@ -80,22 +89,13 @@ final class SandboxCgroup {
 
     var cpuNanoseconds: UInt64? { counts.cpuNanoseconds }
 
-    /// The same without a path, a text and an allocation; nil where there is no room for a descriptor.
+    /// The same, in microseconds and for less; nil where there is no room for a descriptor.
     func usedMicroseconds() -> UInt64? {
-        if cpuStatistics == nil { cpuStatistics = try? nest.open("\(name)/cpu.stat") }
-        guard let raw = cpuStatistics?.raw else { return nil }
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { buffer in
-            let length = pread(raw, buffer.baseAddress, buffer.count, 0)
-            // Its first line (cgroup-v2.rst): usage_usec and a number.
-            let name: StaticString = "usage_usec "
-            guard length > name.utf8CodeUnitCount, memcmp(buffer.baseAddress!, name.utf8Start, name.utf8CodeUnitCount) == 0 else { return nil }
-            var number: UInt64 = 0
-            for byte in buffer[name.utf8CodeUnitCount..<length] {
-                guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { break }
-                number = number &* 10 &+ UInt64(byte - UInt8(ascii: "0"))
-            }
-            return number
-        }
+        if let cpuStatistics { return cpuStatistics.usedMicroseconds }
+        guard let statistics = try? CPUStatistics(of: name[...], in: nest) else { return nil }
+        let used = statistics.usedMicroseconds
+        if support.spare.take(1) { cpuStatistics = statistics }
+        return used
     }
 
     /// Processes and threads of the request at this moment.

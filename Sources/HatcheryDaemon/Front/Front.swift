@@ -25,10 +25,10 @@ public final class Front {
     var zygotes: [String: [Zygote]] = [:]
     var sandboxes: [String: Sandbox] = [:]
     let ids: IDPool
-    let cgroups = Cgroups()
+    let cgroups: Cgroups
     let networks: Networks
     let closer = DescriptorCloser()
-    let tearDown = TearDown()
+    let tearDown: TearDown
     let lookout: Lookout
     private var serial: UInt64 = 0
     private var clientNumber: UInt64 = 0
@@ -77,6 +77,8 @@ public final class Front {
         #if HATCHERY_TESTING
             log.warning("this is a build for tests: it leaves layers out where a request asks for it")
         #endif
+        let spare = SpareDescriptors()
+        tearDown = TearDown(spare)
         settings = try Settings(configuration)
         self.identity = identity
         self.manager = manager
@@ -84,6 +86,7 @@ public final class Front {
         self.logs = logs
         audit = try Audit(configuration.audit, log: log)
         loop = try EventLoop()
+        cgroups = Cgroups(spare, loop: loop)
         lookout = try Lookout(loop: loop)
         images = try Images()
         ids = IDPool(identity)

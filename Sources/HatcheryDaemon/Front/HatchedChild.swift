@@ -36,6 +36,7 @@ final class HatchedChild {
     private var control: Descriptor?
     private var statusPipe: Descriptor?
     private var scratch: Descriptor?
+    private var scratchPlace: ScratchSpace?
     /// Whether the set-up order asks for a terminal; the client's end of it, until it is taken.
     var wantsTerminal = false
     private var terminal: Descriptor?
@@ -339,6 +340,20 @@ final class HatchedChild {
 
     /// The scratch directory of a child that has ended or not; -1 where it was not asked for.
     var scratchDescriptor: Int32 { scratch?.raw ?? -1 }
+
+    /// The same for a look at how full it is.
+    var scratchSpace: ScratchSpace? { scratchPlace ?? (scratch?.raw).map { .directory($0) } }
+
+    /// Closes the scratch directory where there is another way to look at it, or nothing to look for.
+    func letGoOfScratch(home: String) {
+        guard let raw = scratch?.raw else { return }
+        if let cgroup, cgroup.keepsMemory {
+            scratch = nil
+        } else if let place = ScratchSpace.path(raw, initPID: initPID, home: home) {
+            scratchPlace = place
+            scratch = nil
+        }
+    }
 
     /// Moves the client's end of the terminal out; the caller closes it. -1 where there is none.
     func takeTerminal() -> Int32 { terminal.take()?.release() ?? -1 }

@@ -20,7 +20,7 @@ final class ResourceWatch {
     static let blindNanoseconds: UInt64 = 10_000_000_000
 
     private let tree: ProcessTree
-    private let scratch: Int32
+    private let scratch: ScratchSpace?
     private let limits: GrantedLimits
     private let cgroup: SandboxCgroup?
     private let user: uid_t
@@ -43,12 +43,12 @@ final class ResourceWatch {
     private var observed = ""
 
     /// - Parameters:
-    ///   - scratch: the sandbox's writable directory, whose files count as memory, or -1.
+    ///   - scratch: what the sandbox can write to: its files count as memory.
     ///   - cgroup: what the kernel counts and limits.
     ///   - user: whose sandbox it is.
     ///   - usedMicroseconds: the CPU time of the tree, where that is to be had for less than a look; nil is the cgroup's.
     init(
-        initPID: Int32, scratch: Int32, limits: GrantedLimits, cgroup: SandboxCgroup?, user: uid_t, loop: EventLoop,
+        initPID: Int32, scratch: ScratchSpace?, limits: GrantedLimits, cgroup: SandboxCgroup?, user: uid_t, loop: EventLoop,
         lookout: Lookout, blindNanoseconds: UInt64 = ResourceWatch.blindNanoseconds, usedMicroseconds: (() -> UInt64?)? = nil,
         exceeded: @escaping (Verdict) -> Void
     ) {
@@ -90,7 +90,13 @@ final class ResourceWatch {
         // Who did not run since has changed nothing: what takes memory takes time for it. Read before the look, so that what happens
         // meanwhile is seen by the next one. It is what keeps thousands of sandboxes that wait for something cheap.
         let used = usedMicroseconds()
-        if let used, used == sampledAtMicroseconds { return judge(lastSample, after: 0) }
+        if let used, used == sampledAtMicroseconds {
+            guard let group = cgroup?.group else { return judge(lastSample, after: 0) }
+            return group.whenSomethingRan { [weak self] in
+                guard let self, !isStopped else { return }
+                sample()
+            }
+        }
         sampledAtMicroseconds = used
         timer = loop.after(nanoseconds: blindNanoseconds) { [weak self, blindNanoseconds] in
             self?.end(.memoryLimit, "not to be counted in \(Double(blindNanoseconds) / 1e9)s")
@@ -105,7 +111,7 @@ final class ResourceWatch {
             guard let self, !isStopped, verdict == nil else { return }
             timer?.cancel()
             var sample = sample
-            sample.bytes += scratchBytes()
+            sample.bytes += scratch?.usedBytes ?? 0
             lastSample = sample
             judge(sample, after: nanoseconds)
         }
@@ -135,13 +141,6 @@ final class ResourceWatch {
     private var countedByKernel: ProcessTree.Sample? {
         guard let cgroup, cgroup.keepsMemory, let used = cgroup.cpuNanoseconds else { return nil }
         return .init(processes: cgroup.taskCount ?? 0, bytes: 0, cpuNanoseconds: used)
-    }
-
-    private func scratchBytes() -> UInt64 {
-        guard scratch >= 0 else { return 0 }
-        var space = statvfs()
-        guard fstatvfs(scratch, &space) == 0 else { return 0 }
-        return UInt64(space.f_blocks - space.f_bfree) * UInt64(space.f_frsize)
     }
 
     private func end(_ verdict: Verdict, _ observed: String) {

@@ -258,8 +258,10 @@ final class Sandbox: HatchedChildOwner {
         timer = front.loop.after(nanoseconds: granted.limits.wallNanoseconds) { [weak self] in
             self?.end(because: .timedOut)
         }
+        // Held open only for files that are to be fetched from it.
+        if request.filesOut.isEmpty { child.letGoOfScratch(home: granted.profile.home) }
         watch = ResourceWatch(
-            initPID: child.initPID, scratch: child.scratchDescriptor, limits: granted.limits, cgroup: child.cgroup,
+            initPID: child.initPID, scratch: child.scratchSpace, limits: granted.limits, cgroup: child.cgroup,
             user: client.uid, loop: front.loop, lookout: front.lookout
         ) { [weak self] verdict in self?.end(because: verdict) }
         spawnNanoseconds = MonotonicClock.now() - arrival

@@ -41,6 +41,8 @@ final class Zygote {
     private unowned let front: Front
     private var socket: Descriptor?
     private var pidfd: Descriptor?
+    /// Its two roots, while its preload runs: code of a preload has no descriptor of them.
+    private var roots: DescriptorBatch?
     private var registrations: [EventLoop.Registration] = []
     private var startTimer: EventLoop.Timer?
     private(set) var nursery: Nursery?
@@ -121,6 +123,7 @@ final class Zygote {
         front.knownPIDs.remove(pid)
         pid = 0
         socket = nil
+        roots = nil
         pidfd = nil
     }
 
@@ -152,8 +155,8 @@ final class Zygote {
     private func readMessages() {
         while let raw = socket?.raw {
             guard
-                let message = try? MessageSocket.receive(
-                    raw, capacity: ZygoteMessage.maximumSize, descriptorRoom: 0, dontWait: true)
+                var message = try? MessageSocket.receive(
+                    raw, capacity: ZygoteMessage.maximumSize, descriptorRoom: 2, dontWait: true)
             else { return }
             if message.isEndOfStream {
                 // The pidfd reports the end; until then nothing more comes from here.
@@ -164,14 +167,17 @@ final class Zygote {
                 ordered.removeValue(forKey: report.serial)?.cloned(report)
                 endIfRetired()
             } else {
-                handle(message.bytes)
+                handle(&message)
             }
         }
     }
 
-    private func handle(_ bytes: [UInt8]) {
-        switch try? ZygoteMessage(decoding: bytes) {
-        case .wantsMaps: writeMaps()
+    private func handle(_ message: inout MessageSocket.Message) {
+        switch try? ZygoteMessage(decoding: message.bytes) {
+        case .wantsMaps:
+            roots = DescriptorBatch(owning: message.descriptors.releaseAll())
+            writeMaps()
+        case .wantsRoots: giveRoots()
         case .ready(_, let heap): preloaded(heap)
         case .failed(let message): failed(message)
         case .handlers(let names): handlers = names
@@ -200,6 +206,18 @@ final class Zygote {
             } else {
                 failed("the id maps of the zygote could not be written: \(error)")
             }
+        }
+    }
+
+    private func giveRoots() {
+        var given: [Int32] = []
+        if roots != nil { given = roots!.releaseAll() }
+        roots = nil
+        defer { for raw in given { close(raw) } }
+        do throws(SystemError) {
+            try MessageSocket.send(socket?.raw ?? -1, [1], descriptors: given)
+        } catch {
+            failed("the roots of the zygote could not be given back: \(error)")
         }
     }
 
@@ -311,6 +329,7 @@ final class Zygote {
         readMessages()
         cancelRegistrations()
         socket = nil
+        roots = nil
         pidfd = nil
         startTimer?.cancel()
         selfTest?.cancel()
@@ -398,6 +417,7 @@ final class Zygote {
         ordered = [:]
         waiting = []
         socket = nil
+        roots = nil
         if pid > 0 { kill(pid, SIGKILL) }
     }
 
