@@ -26,7 +26,10 @@ enum BaseTree {
             binds.append((tree.release(), bind.destination))
         }
         let proc = try cloneProc()
-        let outerProc = try cloneProc()
+        let procOfChildren = try makeProcOfChildren()
+        #if HATCHERY_TESTING
+            let outerProc = try cloneProc()
+        #endif
         let devices = try openHostDevices()
 
         let root = try Mounts.make(
@@ -43,7 +46,12 @@ enum BaseTree {
         try Mounts.pivotToCurrentDirectory()
 
         let preload = try makePreloadTree(proc: proc.raw)
-        try attachProcOfChildren(outerProc)
+        if let procOfChildren {
+            try Mounts.attach(procOfChildren.raw, "/proc")
+            #if HATCHERY_TESTING
+                try attachOuterProc(outerProc)
+            #endif
+        }
         return preload
     }
 
@@ -63,21 +71,24 @@ enum BaseTree {
         return preload
     }
 
-    /// A whole /proc must be visible for children to be allowed a fresh one (mount_too_revealing in fs/namespace.c). SECURITY: theirs
-    /// covers this one, so it is one in which no process ever shows.
-    private static func attachProcOfChildren(_ outer: consuming Descriptor) throws(SystemError) {
-        #if HATCHERY_TESTING
-            // A child whose own /proc a test leaves out shows what a spawner without it would show.
-            try Mounts.setAttributes(outer.raw, [.noSetuid, .noDevices, .noExecution])
-            try Mounts.attach(outer.raw, "/proc")
-        #else
-            let raw = hatchery_make_empty_proc()
-            // Where the kernel refuses it, as in a container with a masked /proc, it refuses it to children too: theirs stays empty.
-            if raw == -EPERM { return }
-            let proc = Descriptor(owning: try check(raw, "fsmount", "proc"))
-            try Mounts.attach(proc.raw, "/proc")
-        #endif
+    /// The /proc that children find in their root. A whole one must be visible there for them to be allowed a fresh one
+    /// (mount_too_revealing() in fs/namespace.c). SECURITY: theirs covers it, so it is one in which no process ever shows.
+    ///
+    /// It has to be made while the host's is still visible, for the same reason.
+    /// - Returns: nil where the kernel refuses it, as in a container with a masked /proc. It refuses it to children too, and theirs stays empty.
+    private static func makeProcOfChildren() throws(SystemError) -> Descriptor? {
+        let raw = hatchery_make_empty_proc()
+        return raw == -EPERM ? nil : Descriptor(owning: try check(raw, "fsmount", "proc"))
     }
+
+    #if HATCHERY_TESTING
+        /// What a child shows whose own /proc a test leaves out: what a spawner without it would show. Under the scratch space of every
+        /// other child.
+        private static func attachOuterProc(_ outer: consuming Descriptor) throws(SystemError) {
+            try Mounts.setAttributes(outer.raw, [.noSetuid, .noDevices, .noExecution])
+            try Mounts.attach(outer.raw, SandboxRoot.scratchScaffold)
+        }
+    #endif
 
     private static func cloneProc() throws(SystemError) -> Descriptor {
         do throws(SystemError) {

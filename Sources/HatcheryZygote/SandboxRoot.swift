@@ -10,7 +10,7 @@ import HatcherySystem
 enum SandboxRoot {
     /// Directories that serve as scaffolding. What is mounted over them hides them: the place of the scratch space is covered by the
     /// sandbox's own /tmp; an assembled root replaces all of them.
-    private static let scratchScaffold = "/tmp"
+    static let scratchScaffold = "/tmp"
     private static let assemblyScaffold = "/dev"
     private static let sourceScaffold = "/mnt"
     /// A directory of the template that is always empty.
@@ -136,7 +136,7 @@ enum SandboxRoot {
         /// What a spawner without this layer would show: the /proc that it has itself.
         private static func showOuterProc(_ child: Child, _ root: Int32) {
             do throws(SystemError) {
-                let outer = try Mounts.cloneTree("/proc")
+                let outer = try Mounts.cloneTree(scratchScaffold)
                 try Mounts.attach(outer.raw, at: root, "proc")
             } catch {
                 child.fail(.proc, error.errno)

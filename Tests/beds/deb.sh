@@ -124,8 +124,21 @@ use_it() {
     check "the configuration is read from /etc" inside sh -c 'hatchery config show --origin | grep -q /etc/hatchery/hatchery.yaml'
     check "the service reloads" inside systemctl reload hatcheryd.service
     check "it serves after the reload" inside runuser -u alice -- hatchery run -- /usr/bin/python3 -c 'print("ready")'
+    inside useradd --create-home bob
+    check "an ordinary user's own daemon has every layer that needs no root" inside runuser -u bob -- \
+        hatchery run --require root,proc,caps,seccomp,netns -- /bin/true
+    end_private_daemon bob
     check "installing it again is an upgrade" inside dpkg --install /root/hatchery.deb
     check "it serves after the upgrade" inside runuser -u alice -- hatchery run -- /bin/true
+}
+
+# It would end by itself after a while without a client.
+end_private_daemon() {
+    inside sh -c 'for process in /proc/[0-9]*; do
+        [ "$(stat -c %U $process)" != "$1" ] || [ "$(cat $process/comm)" != hatcheryd ] || kill "${process#/proc/}"
+    done' sh "$1" 2>/dev/null || true
+    local deadline=$((SECONDS + 20))
+    while inside sh -c 'stat -c %U /proc/[0-9]* 2>/dev/null | grep -q "^$1$"' sh "$1" && [ $SECONDS -lt $deadline ]; do sleep 0.2; done
 }
 
 # Of the permitted set, the most that a process can have: CAP_SETGID and CAP_SETUID are bits 6 and 7. A build for tests has one more.
@@ -142,6 +155,7 @@ zygotes_are_powerless() {
 purge_it() {
     say "purging it"
     inside userdel --remove alice 2>/dev/null || true
+    inside userdel --remove bob 2>/dev/null || true
     check "dpkg purges it" inside dpkg --purge hatchery
     check "no group is left" refuses inside getent group hatchery
     check "no process is left" refuses inside sh -c 'cat /proc/[0-9]*/comm | grep -q hatchery'
