@@ -21,6 +21,7 @@ main() {
 
     step "Building, debug"
     "$swift" build </dev/null
+    "$swift" build --package-path Benchmarks </dev/null
 
     for folder in Tests/*/; do
         compgen -G "${folder}test_*.py" >/dev/null || continue
