@@ -12,6 +12,7 @@ final class Nursery: HatchedChildOwner {
     static let refillDelayNanoseconds: UInt64 = 5_000_000
     /// After a child that could not be parked, nothing is tried for this long.
     static let failureDelayNanoseconds: UInt64 = 1_000_000_000
+    private static let processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     /// Without a miss for this long, one child fewer is kept.
     static let decayNanoseconds: UInt64 = 30_000_000_000
 
@@ -110,6 +111,9 @@ final class Nursery: HatchedChildOwner {
             decay()
             return
         }
+        // A child that is parked and handed over takes more of a processor than one that is cloned for its request: while requests keep
+        // all of them busy, every one that is parked makes the others wait.
+        if front.turnstile.starting >= Nursery.processors { return scheduleRefill() }
         if front.identity.isDistinct && front.ids.available == 0 { return }
         do throws(SystemError) {
             let child = try HatchedChild(front: front, zygote: zygote, profile: profile, limits: granted.limits)
