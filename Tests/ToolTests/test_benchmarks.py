@@ -27,7 +27,7 @@ class BenchmarkTests(unittest.TestCase):
 
     def test_lives_are_counted_and_hits_among_them(self):
         text = self.measured("lives", "--socket", self.daemon.socket, "--zygote", "exec-miss", "--seconds", "1")
-        self.assertRegex(text, r"^\d+ lives/s, 0 hits of [1-9]\d*; p50: hand-off \d+ us")
+        self.assertRegex(text, r"^\d+ lives/s, 0 hits of [1-9]\d*; p50: hand-off \d+ us \(p90 \d+\)")
 
     def test_spawns_beside_hundreds_of_live_children(self):
         text = self.measured("live", "--socket", self.daemon.socket, "--quick")

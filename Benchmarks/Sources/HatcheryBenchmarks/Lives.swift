@@ -58,8 +58,8 @@ struct Lives {
         let rate = Double(lives.handOff.count) / Double(seconds)
         print(
             String(
-                format: "%.0f lives/s, %d hits of %d; p50: hand-off %.0f us, front %.0f us, first byte %.0f us, ended %.0f us, CPU %.0f us",
-                rate, hits, lives.handOff.count, lives.handOff.median, lives.front.median,
+                format: "%.0f lives/s, %d hits of %d; p50: hand-off %.0f us (p90 %.0f), front %.0f us, first byte %.0f us, ended %.0f us, CPU %.0f us",
+                rate, hits, lives.handOff.count, lives.handOff.median, lives.handOff.percentile(90), lives.front.median,
                 lives.firstByte.median, lives.ended.median, lives.cpu.median))
     }
 }

@@ -19,6 +19,7 @@ struct ParkedMemory {
         let client = try await HatcheryClient.connect(socketPath: options.parkedSocket)
         progress("memory of \(options.parkedChildren) parked children, \(options.parkedRounds) rounds")
         var differences: [Double] = []
+        var slabs: [Double] = []
         var writtenPages: [Double] = []
         var pageTables: [Double] = []
         for _ in 0..<options.parkedRounds {
@@ -26,8 +27,10 @@ struct ParkedMemory {
             let family = families(of: children)
             writtenPages.append(perChild(family.reduce(0) { $0 + kib("Pss_Anon:", "/proc/\($1)/smaps_rollup") }))
             pageTables.append(perChild(family.reduce(0) { $0 + kib("VmPTE:", "/proc/\($1)/status") }))
-            let full = HostFacts.memory("MemAvailable")
-            differences.append(perChild(try availableAfterKilling(children) - full))
+            let full = Memory()
+            let empty = try memoryAfterKilling(children)
+            differences.append(perChild(empty.available - full.available))
+            slabs.append(perChild(full.slab - empty.slab))
         }
         client.close()
         differences.sort()
@@ -46,9 +49,18 @@ struct ParkedMemory {
             Row(
                 section, "  page tables, init and payload", figure: pageTables.sorted()[pageTables.count / 2],
                 unit: "KiB", samples: pageTables.count))
+        report.add(
+            Row(
+                section, "  the kernel's own objects (Slab)", figure: slabs.sorted()[slabs.count / 2], unit: "KiB", samples: slabs.count))
     }
 
-    private func availableAfterKilling(_ inits: [pid_t]) throws -> Int {
+    /// Of the whole machine, in KiB.
+    private struct Memory {
+        let available = HostFacts.memory("MemAvailable")
+        let slab = HostFacts.memory("Slab")
+    }
+
+    private func memoryAfterKilling(_ inits: [pid_t]) throws -> Memory {
         kill(options.parkedDaemon, SIGSTOP)
         defer { kill(options.parkedDaemon, SIGCONT) }
         for pid in inits { kill(pid, SIGKILL) }
@@ -58,7 +70,7 @@ struct ParkedMemory {
             pause(milliseconds: 20)
         }
         pause(milliseconds: ParkedMemory.settleMilliseconds)
-        return HostFacts.memory("MemAvailable")
+        return Memory()
     }
 
     private func perChild(_ kib: Int) -> Double { Double(kib) / Double(options.parkedChildren) }

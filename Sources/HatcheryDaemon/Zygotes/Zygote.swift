@@ -175,6 +175,8 @@ final class Zygote {
     private func handle(_ message: inout MessageSocket.Message) {
         switch try? ZygoteMessage(decoding: message.bytes) {
         case .wantsMaps:
+            // Without room for its roots now there would be none to give back.
+            if message.descriptors.count < 2 { return cannotSetUp(SystemError("recvmsg", errno: EMFILE, subject: "the zygote's roots")) }
             roots = DescriptorBatch(owning: message.descriptors.releaseAll())
             writeMaps()
         case .wantsRoots: giveRoots()
@@ -200,12 +202,16 @@ final class Zygote {
             try Files.write("/proc/\(pid)/gid_map", front.identity.baseMap)
             try MessageSocket.send(socket?.raw ?? -1, [1])
         } catch {
-            if isWorthWaiting(error.errno) {
-                lacked = error
-                kill(pid, SIGKILL)
-            } else {
-                failed("the id maps of the zygote could not be written: \(error)")
-            }
+            cannotSetUp(error)
+        }
+    }
+
+    private func cannotSetUp(_ error: SystemError) {
+        if isWorthWaiting(error.errno) {
+            lacked = error
+            kill(pid, SIGKILL)
+        } else {
+            failed("the zygote could not be set up: \(error)")
         }
     }
 
