@@ -24,7 +24,10 @@ enum SandboxRoot {
 
         child.step(.privateMounts) { _ throws(SystemError) in try Mounts.makeAllPrivate() }  // step 9
         var root: Int32 = -1
-        child.step(.rootFileSystem) { child throws(SystemError) in root = try makeRoot(child) }  // step 10
+        let isAssembled = needsAssembly(child)
+        child.step(.rootFileSystem) { child throws(SystemError) in  // step 10
+            root = isAssembled ? try assemble(child) : try openTemplate().release()
+        }
         mountProc(&child, root)  // step 11
         var scratch: Int32 = -1
         child.step(.scratch) { child throws(SystemError) in  // step 12
@@ -34,15 +37,16 @@ enum SandboxRoot {
         child.root = root
         child.step(.extraMounts) { child throws(SystemError) in  // step 13
             try attachExtraMounts(child, root: root, scratch: scratch)
+            if isAssembled { try Mounts.setAttributes(root, [.readOnly], recursive: false) }
         }
         if let size = child.setup.terminal {
             child.step(.terminal) { child throws(SystemError) in  // step 39
                 child.terminal = try Terminals.open(in: root, size, owner: (child.setup.uid, child.setup.gid))
             }
         }
-        child.step(.pivotRoot, layer: .root) { child throws(SystemError) in  // step 14
+        child.step(.pivotRoot, layer: .root) { _ throws(SystemError) in  // step 14
             // The template is the root of this namespace from the start.
-            guard needsAssembly(child) else { return }
+            guard isAssembled else { return }
             try checkErrno(fchdir(root), "fchdir")
             try Mounts.pivotToCurrentDirectory()
         }
@@ -59,14 +63,16 @@ enum SandboxRoot {
         #endif
     }
 
+    private static func openTemplate() throws(SystemError) -> Descriptor {
+        try Files.open("/", flags: hatchery_o_path | O_DIRECTORY)
+    }
+
     // step 10 (child)
-    private static func makeRoot(_ child: Child) throws(SystemError) -> Int32 {
+    private static func assemble(_ child: Child) throws(SystemError) -> Int32 {
         let setup = child.setup
-        let template = try Files.open("/", flags: hatchery_o_path | O_DIRECTORY)
-        if !needsAssembly(child) { return template.release() }
         let devices = try Mounts.cloneTree("/dev")
         if setup.rootFileSystem { try Mounts.attach(child.setupDescriptors[2], sourceScaffold) }
-        let source = setup.rootFileSystem ? try Files.open(sourceScaffold, flags: hatchery_o_path | O_DIRECTORY) : template
+        let source = setup.rootFileSystem ? try Files.open(sourceScaffold, flags: hatchery_o_path | O_DIRECTORY) : try openTemplate()
         let root = try Mounts.make(
             "tmpfs", options: [("size", "1m"), ("nr_inodes", "4096"), ("mode", "0755")],
             attributes: [.noSetuid, .noDevices])
@@ -211,9 +217,6 @@ enum SandboxRoot {
         }
         if let network = setup.network {
             try ChildNetwork.placeResolver(network.resolver, scratch: scratch, root: root)
-        }
-        if needsAssembly(child) {
-            try Mounts.setAttributes(root, [.readOnly], recursive: false)
         }
     }
 

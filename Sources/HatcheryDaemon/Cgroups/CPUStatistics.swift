@@ -1,7 +1,7 @@
 import Glibc
 import HatcherySystem
 
-/// The file cpu.stat of one cgroup, held open: it is asked many times a second, without a path, a text and an allocation.
+/// The file cpu.stat of one cgroup, open: once it is, it is read without a path, a text and an allocation.
 final class CPUStatistics {
     private let file: Descriptor
 

@@ -349,7 +349,7 @@ final class HatchedChild {
         guard let raw = scratch?.raw else { return }
         if let cgroup, cgroup.keepsMemory {
             scratch = nil
-        } else if let place = ScratchSpace.path(raw, initPID: initPID, home: home) {
+        } else if let place = ScratchSpace.withoutDescriptor(raw, initPID: initPID, home: home) {
             scratchPlace = place
             scratch = nil
         }

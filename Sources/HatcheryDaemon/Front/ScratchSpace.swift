@@ -12,7 +12,7 @@ enum ScratchSpace {
     ///
     /// SECURITY: the place is a mount point of a root that nobody in the sandbox can mount in, move or write to, and the init is not
     /// reaped by anybody but this process: what is there now stays there. Another file system may lie over it by the request's wish.
-    static func path(_ directory: Int32, initPID: Int32, home: String) -> ScratchSpace? {
+    static func withoutDescriptor(_ directory: Int32, initPID: Int32, home: String) -> ScratchSpace? {
         guard let wanted = try? Files.status(directory).st_dev else { return nil }
         for place in ["/tmp", home] {
             let path = "/proc/\(initPID)/root\(place)"

@@ -216,12 +216,10 @@ final class Zygote {
     }
 
     private func giveRoots() {
-        var given: [Int32] = []
-        if roots != nil { given = roots!.releaseAll() }
-        roots = nil
-        defer { for raw in given { close(raw) } }
+        // Closed with the batch, whatever becomes of the message.
+        let given = roots.take() ?? DescriptorBatch()
         do throws(SystemError) {
-            try MessageSocket.send(socket?.raw ?? -1, [1], descriptors: given)
+            try MessageSocket.send(socket?.raw ?? -1, [1], descriptors: (0..<given.count).map { given.raw($0) })
         } catch {
             failed("the roots of the zygote could not be given back: \(error)")
         }
